@@ -1,0 +1,99 @@
+"""What a target can do, as narrow protocols, and the record that puts them together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from klosdbg.x86.cpu import Cpu
+
+StopReason = Literal["breakpoint", "step", "interrupt", "watchpoint", "shutdown", "signal"]
+
+
+@dataclass(frozen=True, slots=True)
+class StopEvent:
+    """One stop as the target reports it; ``address`` is the linear address of a watchpoint hit."""
+
+    reason: StopReason
+    signal: int
+    address: int | None = None
+
+
+class Memory(Protocol):
+    """Memory in one address space (linear or physical)."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read exactly ``size`` bytes, or raise ``MemoryFault``. Never changes the guest."""
+
+    def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
+        """Read several ``(address, size)`` ranges in one round trip; None where one faults."""
+
+
+class WritableMemory(Memory, Protocol):
+    """Memory that can be written too."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write all of ``data``, or raise ``MemoryFault``."""
+
+
+class Registers(Protocol):
+    """The processor's registers, hidden parts included."""
+
+    def read(self) -> Cpu:
+        """Read every register that the target can name."""
+
+
+class WritableRegisters(Registers, Protocol):
+    """Registers that can be written too."""
+
+    def write(self, name: str, value: int) -> None:
+        """Write one register by its lower-case SDM name."""
+
+
+class RunControl(Protocol):
+    """Resuming and stopping the guest. Breakpoints are linear addresses."""
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the guest runs now, noticing a stop that has already arrived."""
+
+    def resume(self) -> None:
+        """Let the guest run, stepping off a breakpoint under it first."""
+
+    def wait(self, timeout: float | None) -> StopEvent:
+        """Wait for the guest to stop; raise ``TargetTimeout`` after ``timeout`` seconds."""
+
+    def step(self) -> StopEvent:
+        """Execute one instruction."""
+
+    def interrupt(self) -> StopEvent:
+        """Stop a running guest."""
+
+    def insert(self, address: int) -> None:
+        """Set a breakpoint at a linear address; setting it twice counts twice."""
+
+    def remove(self, address: int) -> None:
+        """Take away one setting of a breakpoint."""
+
+    def reset(self) -> StopEvent:
+        """Reset the machine and stop at its first instruction."""
+
+
+class Monitor(Protocol):
+    """The emulator's own text monitor."""
+
+    def command(self, text: str) -> str:
+        """Run one monitor command and return what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target: the ports it has. A port it lacks is None."""
+
+    name: str
+    registers: Registers
+    linear: Memory
+    physical: Memory | None = None
+    control: RunControl | None = None
+    monitor: Monitor | None = None
+    read_console: Callable[[], bytes] | None = None
+    close: Callable[[], None] = lambda: None
