@@ -28,8 +28,8 @@ class Memory(Protocol):
         """Read several ``(address, size)`` ranges in one round trip; None where one faults."""
 
 
-class WritableMemory(Memory, Protocol):
-    """Memory that can be written too."""
+class MemoryWriter(Protocol):
+    """Writing to memory in one address space."""
 
     def write(self, address: int, data: bytes) -> None:
         """Write all of ``data``, or raise ``MemoryFault``."""
@@ -42,8 +42,8 @@ class Registers(Protocol):
         """Read every register that the target can name."""
 
 
-class WritableRegisters(Registers, Protocol):
-    """Registers that can be written too."""
+class RegisterWriter(Protocol):
+    """Writing to registers."""
 
     def write(self, name: str, value: int) -> None:
         """Write one register by its lower-case SDM name."""
@@ -93,6 +93,8 @@ class Target:
     registers: Registers
     linear: Memory
     physical: Memory | None = None
+    linear_writer: MemoryWriter | None = None
+    register_writer: RegisterWriter | None = None
     control: RunControl | None = None
     monitor: Monitor | None = None
     read_console: Callable[[], bytes] | None = None
