@@ -85,6 +85,22 @@ class Monitor(Protocol):
         """Run one monitor command and return what it printed."""
 
 
+class Symbols(Protocol):
+    """The names of linear addresses."""
+
+    def address(self, name: str) -> int | None:
+        """Look a symbol up."""
+
+    def name(self, address: int) -> str | None:
+        """Name an address as ``symbol`` or ``symbol+0x10``."""
+
+    def names(self) -> list[str]:
+        """List every symbol."""
+
+    def frame(self, pc: int) -> tuple[str, int] | None:
+        """Say where the caller's frame is (CFA): a register and an offset, from DWARF CFI."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A target: the ports it has. A port it lacks is None."""

@@ -1,0 +1,129 @@
+"""One declaration of a command serves the shell, ``-c``, gdb's ``klos`` and the server's monitor.
+
+A command is a function of a session and parsed arguments that returns a model, an iterator of models,
+or None. It never prints::
+
+    @command("ldt", "show the LDT, or one entry", arg("index", nargs="?", type=integer),
+             example="ldt 2")
+    def ldt(session: Session, args: Namespace) -> object: ...
+"""
+
+import argparse
+import shlex
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+from klosdbg.errors import KlosdbgError, UsageError
+from klosdbg.session import Session
+
+Run = Callable[[Session, Namespace], object]
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One argument, as ``argparse`` takes it, and what completes it (see ``complete.py``)."""
+
+    names: tuple[str, ...]
+    options: dict[str, Any]
+    completes: str = ""
+
+
+def arg(*names: str, completes: str = "", **options: Any) -> Arg:
+    """Declare an argument of a command; ``completes`` is ``symbol``, ``selector`` or ``register``."""
+    return Arg(names, options, completes)
+
+
+def integer(string: str) -> int:
+    """Read a number as people write it: ``27``, ``0x1b``, ``1bh``, ``0b11``."""
+    cleaned = string.strip().lower()
+    try:
+        return int(cleaned[:-1], 16) if cleaned.endswith("h") else int(cleaned, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{string!r} is not a number (write 27, 0x1b)") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message} (see: help {self.prog})")
+
+
+class _HelpWanted(KlosdbgError):
+    """Carry the help text of a command to the front end, which prints it."""
+
+
+class _HelpAction(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        raise _HelpWanted
+
+
+@dataclass(frozen=True)
+class Command:
+    """A declared command. ``reads`` gives it ``--stop``; ``group`` is its heading in ``help``."""
+
+    name: str
+    summary: str
+    args: tuple[Arg, ...]
+    run: Run
+    example: str
+    group: str
+    reads: bool
+    aliases: tuple[str, ...]
+
+    @cached_property
+    def parser(self) -> argparse.ArgumentParser:
+        """Build the argument parser, the first time that the command is used."""
+        parser = _Parser(
+            prog=self.name,
+            description=self.summary,
+            epilog=f"example: {self.example}",
+            add_help=False,
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=79),
+        )
+        for a in self.args:
+            parser.add_argument(*a.names, **a.options)
+        parser.add_argument("--json", action="store_true", help="print JSON, one document a line")
+        if self.reads:
+            parser.add_argument(
+                "--stop", action="store_true", help="stop a running guest, read, and resume it"
+            )
+        parser.add_argument("--help", "-h", nargs=0, action=_HelpAction, help="show this help")
+        return parser
+
+    def help(self) -> str:
+        """Show usage, arguments and an example."""
+        return self.parser.format_help().rstrip()
+
+    def parse(self, words: Sequence[str]) -> Namespace | None:
+        """Parse the words after the name; None when the user asked for ``--help``."""
+        try:
+            return self.parser.parse_args(words)
+        except _HelpWanted:
+            return None
+
+
+def command(
+    name: str,
+    summary: str,
+    *args: Arg,
+    example: str,
+    group: str = "look",
+    reads: bool = False,
+    aliases: tuple[str, ...] = (),
+) -> Callable[[Run], Command]:
+    """Declare a command: name, one-line summary, arguments, an example, its heading in ``help``."""
+
+    def declare(run: Run) -> Command:
+        return Command(name, summary, args, run, example, group, reads, aliases)
+
+    return declare
+
+
+def split(line: str) -> list[str]:
+    """Split a command line into words as a POSIX shell quotes them; ``#`` begins a comment."""
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError as error:
+        raise UsageError(f"{line.strip()!r}: {str(error).lower()}") from None
