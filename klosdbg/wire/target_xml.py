@@ -1,0 +1,154 @@
+"""GDB target descriptions: XML to registers, and ``g`` packets decoded by them.
+
+An XML parser and not a search for text: QEMU's description holds registers inside comments, which
+must not shift the numbers of those that follow. Documents may name a DTD but not declare entities.
+"""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+from xml.parsers import expat
+
+from klosdbg.errors import ProtocolError
+from klosdbg.wire.rsp_replies import garbage
+
+MAX_REGISTERS = 1024
+MAX_BITS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A register: its number for ``p``, its width, and its byte offset in ``g``."""
+
+    name: str
+    number: int
+    bits: int
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return self.bits // 8
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDescription:
+    """The registers that a stub has, in the order of ``g``."""
+
+    architecture: str
+    registers: tuple[Register, ...]
+
+    @property
+    def size(self) -> int:
+        """The size of a whole ``g`` reply, decoded, in bytes."""
+        return sum(register.size for register in self.registers)
+
+    def find(self, name: str) -> Register | None:
+        """Find a register by name."""
+        return next((register for register in self.registers if register.name == name), None)
+
+    def decode(self, payload: bytes) -> dict[str, int]:
+        """Decode a ``g`` reply (hexadecimal). Registers cut off or sent as ``xx`` are left out."""
+        values = {}
+        for register in self.registers:
+            digits = payload[2 * register.offset : 2 * (register.offset + register.size)]
+            if len(digits) == 2 * register.size and b"x" not in digits:
+                values[register.name] = _little_endian(digits, payload)
+        return values
+
+
+def _little_endian(digits: bytes, payload: bytes) -> int:
+    try:
+        return int.from_bytes(bytes.fromhex(digits.decode("ascii")), "little")
+    except ValueError:
+        raise garbage("registers in hexadecimal", payload) from None
+
+
+def included(document: bytes) -> list[str]:
+    """List the documents that a description includes (``xi:include href``)."""
+    return [
+        href
+        for element in _parse(document).iter()
+        if _local(element.tag) == "include" and (href := element.get("href"))
+    ]
+
+
+def parse_target_xml(documents: Mapping[str, bytes]) -> TargetDescription:
+    """Parse ``target.xml`` and the documents that it includes, given by name."""
+    root = _parse(documents["target.xml"])
+    architecture = (root.findtext("architecture") or "").strip()
+    found: list[ElementTree.Element] = []
+    _collect(root, documents, ["target.xml"], found)
+    if len(found) > MAX_REGISTERS:
+        raise ProtocolError(f"the stub describes {len(found)} registers: is it a GDB stub?")
+    return TargetDescription(architecture, _lay_out(found))
+
+
+def _parse(document: bytes) -> ElementTree.Element:
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.EntityDeclHandler = _refuse_entity
+    try:
+        parser.Parse(document, True)
+    except expat.ExpatError as error:
+        raise ProtocolError(f"the stub's target description is not XML: {error}") from None
+    return builder.close()
+
+
+def _refuse_entity(*_declaration: object) -> NoReturn:
+    raise ProtocolError("the stub's target description declares entities: refused")
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition(":")[2]
+
+
+def _collect(
+    element: ElementTree.Element,
+    documents: Mapping[str, bytes],
+    open_names: list[str],
+    found: list[ElementTree.Element],
+) -> None:
+    for child in element:
+        if _local(child.tag) == "reg":
+            found.append(child)
+        elif _local(child.tag) == "include":
+            name = child.get("href", "")
+            if name in open_names or name not in documents:
+                raise ProtocolError(f"the stub's target description includes {name!r} in vain")
+            _collect(_parse(documents[name]), documents, [*open_names, name], found)
+        else:
+            _collect(child, documents, open_names, found)
+
+
+def _lay_out(elements: list[ElementTree.Element]) -> tuple[Register, ...]:
+    numbered: list[tuple[int, str, int]] = []
+    number = 0
+    for element in elements:
+        name = element.get("name", "")
+        number = _number(element, "regnum", number)
+        bits = _number(element, "bitsize", 0)
+        if not name or bits % 8 or not 8 <= bits <= MAX_BITS:
+            raise ProtocolError(f"the stub describes register {name!r} of {bits} bits: refused")
+        numbered.append((number, name, bits))
+        number += 1
+    registers: list[Register] = []
+    offset = 0
+    for number, name, bits in sorted(numbered):
+        registers.append(Register(name, number, bits, offset))
+        offset += bits // 8
+    return tuple(registers)
+
+
+def _number(element: ElementTree.Element, attribute: str, default: int) -> int:
+    text = element.get(attribute)
+    if text is None:
+        return default
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ProtocolError(f"the stub describes a register with {attribute} {text!r}") from None
