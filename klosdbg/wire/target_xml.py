@@ -44,6 +44,11 @@ class TargetDescription:
         """The size of a whole ``g`` reply, decoded, in bytes."""
         return sum(register.size for register in self.registers)
 
+    @property
+    def is_64_bit(self) -> bool:
+        """Tell whether the stub shows the 64-bit registers."""
+        return self.find("rip") is not None
+
     def find(self, name: str) -> Register | None:
         """Find a register by name."""
         return next((register for register in self.registers if register.name == name), None)

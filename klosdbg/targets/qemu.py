@@ -1,0 +1,215 @@
+"""Start QEMU with a guest, stopped at its first instruction, and never leave one behind."""
+
+import atexit
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from klosdbg.errors import DataError, TargetLost
+from klosdbg.ports import Target
+from klosdbg.targets.live import add_qmp
+from klosdbg.targets.private_dir import PrivateDirectory
+from klosdbg.targets.qmp import Qmp
+from klosdbg.targets.rsp import greet
+from klosdbg.targets.rsp_link import RspLink, open_socket
+
+DEFAULT_QEMU = "qemu-system-i386"
+
+_START_TIMEOUT = 15.0
+_STOP_TIMEOUT = 2.0
+_DEATH_TIMEOUT = 0.5
+_PR_SET_PDEATHSIG = 1
+_OWN_MAGIC = b"KLOSINFO"
+_GDB, _QMP, _CONSOLE, _SERIAL, _LOG = "gdb", "qmp", "console.log", "serial.log", "qemu.log"
+
+
+@dataclass(frozen=True, slots=True)
+class QemuOptions:
+    """How to start QEMU. ``image`` is a multiboot ELF, or None to boot what ``extra_args`` say.
+
+    ``accel`` is ``auto``, ``tcg`` or ``kvm``; ``auto`` means ``tcg``, because only a guest that
+    tests an accelerator tells whether it works, and starting one for every run costs too much.
+    """
+
+    image: Path | None = None
+    append: str = ""
+    accel: Literal["auto", "tcg", "kvm"] = "auto"
+    deterministic: bool = False
+    headless: bool = False
+    qemu: str = DEFAULT_QEMU
+    extra_args: tuple[str, ...] = ()
+
+
+def start_qemu(options: QemuOptions) -> Target:
+    """Start QEMU and attach to it; closing the target ends it.
+
+    Call it from a thread that lives as long as the process: QEMU dies with that thread.
+    ``DataError`` for an image that cannot be read, ``TargetLost`` where QEMU is missing or ends.
+    """
+    process = QemuProcess(options)
+    try:
+        return process.attach()
+    except BaseException:
+        process.close()
+        raise
+
+
+class QemuProcess:
+    """A running QEMU with its private directory: sockets, console, serial line, messages."""
+
+    def __init__(self, options: QemuOptions) -> None:
+        is_own = _check_image(options.image)
+        binary = shutil.which(options.qemu)
+        if binary is None:
+            raise TargetLost(f"{options.qemu} is not installed: apt install qemu-system-x86")
+        self._name = options.image.name if options.image else options.qemu
+        self._directory = PrivateDirectory()
+        command = [binary, *command_line(options, self._directory.path, is_own)]
+        self._process = self._spawn(command)
+        atexit.register(self.close)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is its process group's as well."""
+        return self._process.pid
+
+    @property
+    def directory(self) -> Path:
+        """Where its sockets and logs are."""
+        return self._directory.path
+
+    def attach(self) -> Target:
+        """Connect to its stub and, when first needed, to its QMP."""
+        qmp = Qmp(f"unix:{self._path(_QMP)}", self.last_words)
+        link = RspLink(self._connect(), self._name, self.last_words)
+        target = add_qmp(greet(link, reset=qmp.reset), qmp)
+
+        def close() -> None:
+            self.close()
+            target.close()
+
+        return replace(target, name=self._name, read_console=self.read_console, close=close)
+
+    def read_console(self) -> bytes:
+        """Read all that the guest has printed: to port 0xe9, or if it never did, to COM1."""
+        return self._read(_CONSOLE) or self._read(_SERIAL)
+
+    def last_words(self) -> str:
+        """Say how QEMU ended, by its own last line if it has one; empty while it runs."""
+        try:
+            status = self._process.wait(_DEATH_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return ""
+        lines = self._read(_LOG).decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        return f"QEMU ended ({how}): {last}" if last else f"QEMU ended ({how})"
+
+    def close(self) -> None:
+        """End QEMU and remove its directory. Doing it twice does no harm."""
+        atexit.unregister(self.close)
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._directory.remove()
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        try:
+            with open(self._path(_LOG), "wb") as log:
+                return subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=_dies_with(os.getpid()),
+                )
+        except OSError as error:
+            self._directory.remove()
+            raise TargetLost(f"cannot start {command[0]}: {error.strerror}") from None
+
+    def _connect(self) -> socket.socket:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while True:
+            try:
+                return open_socket(f"unix:{self._path(_GDB)}")
+            except TargetLost:
+                if self._process.poll() is not None:
+                    raise TargetLost(f"cannot start: {self.last_words()}") from None
+                if time.monotonic() > deadline:
+                    raise TargetLost(f"QEMU does not come up in {_START_TIMEOUT:g} s") from None
+                time.sleep(0.003)
+
+    def _path(self, name: str) -> Path:
+        return self._directory.path / name
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self._path(name).read_bytes()
+        except OSError:
+            return b""
+
+
+def command_line(options: QemuOptions, directory: Path, is_own: bool) -> list[str]:
+    """Build QEMU's arguments; what the user's own arguments give is not given twice."""
+    command = ["-S", "-no-user-config", "-action", "reboot=shutdown,shutdown=pause"]
+    command += ["-gdb", f"unix:path={directory / _GDB},server=on,wait=off"]
+    command += ["-qmp", f"unix:{directory / _QMP},server=on,wait=off"]
+    command += ["-accel", "kvm" if options.accel == "kvm" else "tcg"]
+    if options.deterministic:
+        command += ["-icount", "shift=0,sleep=off"]
+    if options.image:
+        command += ["-kernel", str(options.image)]
+        command += ["-append", options.append] if options.append else []
+    if is_own:
+        command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+    if options.headless or not _has_display():
+        command += _unless_given(options, "-display", "none")
+    command += _unless_given(options, "-debugcon", f"file:{directory / _CONSOLE}")
+    command += _unless_given(options, "-serial", f"file:{directory / _SERIAL}")
+    if not {"-net", "-netdev", "-nic"} & set(options.extra_args):
+        command += ["-net", "none"]
+    return [*command, *options.extra_args]
+
+
+def _unless_given(options: QemuOptions, name: str, value: str) -> list[str]:
+    return [] if name in options.extra_args else [name, value]
+
+
+def _has_display() -> bool:
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _check_image(image: Path | None) -> bool:
+    """Tell whether an image describes itself as KLOS does, and so knows the exit port."""
+    if image is None:
+        return False
+    try:
+        content = image.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot read the image {image}: {reason}") from None
+    return _OWN_MAGIC in content
+
+
+def _dies_with(parent: int) -> Callable[[], None]:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask_for_death() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask_for_death

@@ -1,0 +1,162 @@
+"""QEMU's machine protocol (QMP): the way to read a guest that runs.
+
+The qemu.qmp library is asynchronous; it runs in a thread of its own, so that neither Ctrl-C nor
+another event loop can cut a command in two. Library and connection wait for the first use.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from klosdbg.errors import TargetError, TargetLost, UsageError
+
+if TYPE_CHECKING:
+    from qemu.qmp import QMPClient
+
+CONNECT_TIMEOUT = 2.0
+COMMAND_TIMEOUT = 10.0
+
+_RESET_TAIL = 0.02
+
+_T = TypeVar("_T")
+
+
+def qmp_address(spec: str) -> str | tuple[str, int]:
+    """Parse ``unix:PATH`` or ``host:port`` into an address."""
+    if spec.startswith("unix:"):
+        return spec.removeprefix("unix:")
+    host, separator, port = spec.rpartition(":")
+    if not separator or not port.isdigit():
+        raise UsageError(f"{spec!r} is no QMP address: write unix:PATH or host:port")
+    return host.strip("[]") or "localhost", int(port)
+
+
+class Qmp:
+    """A QMP connection, made when first used. Once lost, every use raises the same ``TargetLost``.
+
+    ``explain`` may say why QEMU went away.
+    """
+
+    def __init__(self, spec: str, explain: Callable[[], str] = lambda: "") -> None:
+        self._spec = spec
+        self._address = qmp_address(spec)
+        self._explain = explain
+        self._worker: _Worker | None = None
+        self._client: QMPClient | None = None
+        self._lost: TargetLost | None = None
+
+    def execute(self, command: str, **arguments: object) -> Any:
+        """Run one command and return what it returns; ``TargetError`` when QEMU refuses it."""
+        if self._lost:
+            raise self._lost
+        from qemu.qmp import ExecuteError, QMPError
+
+        try:
+            worker, client = self._connected()
+            return worker.run(_execute(client, command, arguments), COMMAND_TIMEOUT)
+        except ExecuteError as error:
+            raise TargetError(f"QEMU refused {command}: {error}") from None
+        except (QMPError, OSError, EOFError) as error:
+            raise self._lose(error) from None
+
+    def monitor(self, command: str) -> str:
+        """Run a command of the human monitor and return what it printed, with plain line ends."""
+        printed = self.execute("human-monitor-command", **{"command-line": command})
+        return str(printed).replace("\r\n", "\n")
+
+    def status(self) -> str:
+        """Return the run state: ``running``, ``paused``, ``shutdown``, ..."""
+        return str(self.execute("query-status")["status"])
+
+    def reset(self) -> None:
+        """Reset a machine whose resets are shut-downs (``-action reboot=shutdown``).
+
+        SeaBIOS answers a reset with one of its own (or two in quick succession), which has to pass:
+        resets are shut-downs again after the first that comes from the guest.
+        """
+        self.execute("set-action", reboot="reset")
+        worker, client = self._connected()
+        worker.start(_shut_down_after_next_reset(client))
+        self.execute("system_reset")
+
+    def close(self) -> None:
+        """Close the connection and end its thread."""
+        worker, self._worker = self._worker, None
+        if worker:
+            worker.stop(self._client)
+        self._lost = self._lost or TargetLost(f"the QMP connection to {self._spec} is closed")
+
+    def _connected(self) -> tuple["_Worker", "QMPClient"]:
+        if self._worker is None or self._client is None:
+            from qemu.qmp import QMPClient
+
+            self._worker = _Worker()
+            self._client = QMPClient("klosdbg")
+            self._worker.run(self._client.connect(self._address), CONNECT_TIMEOUT)
+        return self._worker, self._client
+
+    def _lose(self, error: Exception) -> TargetLost:
+        why = self._explain() or (str(error).splitlines() or ["no reply"])[0]
+        self._lost = TargetLost(
+            f"no QMP at {self._spec}: {why}; start QEMU with '-qmp {self._spec},server=on,wait=off'"
+        )
+        return self._lost
+
+
+class _Worker:
+    """An event loop in a thread of its own.
+
+    Its exception handler says nothing: that QEMU has gone is told by the command that needs it.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(lambda _loop, _context: None)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="qmp")
+        self._thread.start()
+        self._background: Future[None] | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, _T], timeout: float) -> _T:
+        """Run a coroutine to its end, or raise what it raises."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the background; a later one takes the place of an earlier one."""
+        if self._background:
+            self._background.cancel()
+        self._background = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def stop(self, client: "QMPClient | None") -> None:
+        """Disconnect, whatever state the connection is in, and end the thread."""
+        if self._background:
+            self._background.cancel()
+        if client:
+            asyncio.run_coroutine_threadsafe(_disconnect(client), self._loop).result(2)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+        self._loop.close()
+
+
+async def _execute(client: "QMPClient", command: str, arguments: dict[str, object]) -> Any:
+    client.events.clear()
+    return await client.execute(command, arguments)
+
+
+async def _shut_down_after_next_reset(client: "QMPClient") -> None:
+    with client.listener("RESET") as resets:
+        async for event in resets:
+            if event["data"]["guest"]:
+                break
+    await asyncio.sleep(_RESET_TAIL)
+    await client.execute("set-action", {"reboot": "shutdown"})
+
+
+async def _disconnect(client: "QMPClient") -> None:
+    from qemu.qmp import QMPError
+
+    try:
+        await asyncio.wait_for(client.disconnect(), 1)
+    except (QMPError, OSError, EOFError):
+        return

@@ -1,0 +1,86 @@
+"""A live target behind a GDB stub, QEMU's above all: the ports, put together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from klosdbg.errors import TargetError
+from klosdbg.ports import Target
+from klosdbg.targets.rsp_control import RspControl
+from klosdbg.targets.rsp_link import RspLink, open_socket
+from klosdbg.targets.rsp_memory import RspMemory, RspMemoryWriter
+from klosdbg.targets.rsp_registers import RspRegisters, RspRegisterWriter
+from klosdbg.targets.rsp_stub import RspStub
+
+
+class RspMonitor:
+    """The emulator's monitor, through a stopped stub."""
+
+    def __init__(self, stub: RspStub) -> None:
+        self._stub = stub
+
+    def command(self, text: str) -> str:
+        """Run one monitor command and return what it printed."""
+        self._stub.forget_registers()
+        return self._stub.monitor(text)
+
+
+@dataclass(frozen=True, slots=True)
+class RspPorts:
+    """The ports of a stub by their own types, and the target that they make."""
+
+    stub: RspStub
+    registers: RspRegisters
+    control: RspControl
+    monitor: RspMonitor
+    target: Target
+
+
+def open_rsp(
+    spec: str, *, reset: Callable[[], None] | None = None, was_running: bool = False
+) -> RspPorts:
+    """Connect to a stub at ``host:port`` or ``unix:PATH``; ``TargetLost`` where nobody answers.
+
+    ``was_running`` is what somebody else knows about the guest before this connection stopped it,
+    ``reset`` a better way to reset it than the monitor's.
+    """
+    return greet(RspLink(open_socket(spec), spec), reset=reset, was_running=was_running)
+
+
+def greet(
+    link: RspLink, *, reset: Callable[[], None] | None = None, was_running: bool = False
+) -> RspPorts:
+    """Make the ports of a stub that has just been connected to."""
+    try:
+        return _ports(link, reset, was_running)
+    except BaseException:
+        link.close()
+        raise
+
+
+def _ports(link: RspLink, reset: Callable[[], None] | None, was_running: bool) -> RspPorts:
+    stub = RspStub(link)
+    stub.was_running |= was_running
+    registers = RspRegisters(stub)
+    control = RspControl(stub, registers.read, reset)
+    monitor = RspMonitor(stub)
+
+    def close() -> None:
+        try:
+            control.leave()
+        except TargetError:
+            pass
+        finally:
+            link.close()
+
+    target = Target(
+        name=link.name,
+        registers=registers,
+        linear=RspMemory(stub, "linear"),
+        physical=RspMemory(stub, "physical") if stub.has_physical else None,
+        linear_writer=RspMemoryWriter(stub),
+        register_writer=RspRegisterWriter(stub),
+        control=control,
+        monitor=monitor,
+        close=close,
+    )
+    return RspPorts(stub, registers, control, monitor, target)

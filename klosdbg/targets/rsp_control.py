@@ -1,0 +1,174 @@
+"""Run control through a GDB stub: breakpoints at linear addresses, steps, stops."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from klosdbg.errors import TargetError, TargetLost, TargetTimeout
+from klosdbg.ports import StopEvent, StopReason
+from klosdbg.targets.rsp_link import REPLY_TIMEOUT
+from klosdbg.targets.rsp_stub import RspStub
+from klosdbg.wire.rsp_replies import StopReply, parse_stop
+from klosdbg.x86.cpu import Cpu
+
+_SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
+_STEP_PATIENCE = 1.0
+
+
+class RspControl:
+    """Resume and stop the guest.
+
+    Breakpoints are kept here and reach the stub with the next resume, in one write with it: QEMU's
+    stub would stop a guest that runs, and moving a breakpoint away from under the program counter
+    and back costs no stop.
+    """
+
+    def __init__(
+        self, stub: RspStub, read_cpu: Callable[[], Cpu], reset: Callable[[], None] | None = None
+    ) -> None:
+        self._stub = stub
+        self._read_cpu = read_cpu
+        self._reset = reset or self._reset_by_monitor
+        self._wanted: Counter[int] = Counter()
+        self._armed: frozenset[int] = frozenset()
+        self._stepping = False
+        self._last = StopEvent("interrupt", _SIGINT)
+        if self._is_shut_down():
+            self._last = StopEvent("shutdown", _SIGQUIT)
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the guest runs now, noticing a stop that has already arrived."""
+        return self._stub.running
+
+    def resume(self) -> None:
+        """Let the guest run, stepping off a breakpoint under it first."""
+        self._require_alive()
+        if self._at_breakpoint() and self.step().reason != "step":
+            return
+        self._go()
+
+    def wait(self, timeout: float | None) -> StopEvent:
+        """Wait for the guest to stop; at once where it is stopped, and then say why once more."""
+        if not self._stub.resumed:
+            return self._last
+        payload = self._stub.wait_stop(timeout)
+        if payload is None:
+            raise TargetTimeout(f"the guest still runs after {timeout:g} s")
+        return self._note(parse_stop(payload))
+
+    def step(self) -> StopEvent:
+        """Execute one instruction; one that waits (``hlt``) is interrupted after a second."""
+        self._require_alive()
+        self._stub.resume([], b"s")
+        self._stepping = True
+        payload = self._stub.wait_stop(_STEP_PATIENCE)
+        return self._note(parse_stop(payload)) if payload else self.interrupt()
+
+    def interrupt(self) -> StopEvent:
+        """Stop a running guest; a stopped one stays as it is."""
+        if self._stub.running:
+            self._stub.link.send_interrupt()
+            payload = self._stub.wait_stop(REPLY_TIMEOUT)
+            if payload is None:
+                raise TargetLost(f"the guest did not stop in {REPLY_TIMEOUT:g} s: is QEMU hung?")
+            return self._note(parse_stop(payload))
+        return self.wait(0)
+
+    def insert(self, address: int) -> None:
+        """Set a breakpoint at a linear address; setting it twice counts twice."""
+        self._require_stopped("set a breakpoint")
+        self._wanted[address] += 1
+
+    def remove(self, address: int) -> None:
+        """Take away one setting of a breakpoint."""
+        self._require_stopped("remove a breakpoint")
+        if self._wanted[address] <= 0:
+            raise TargetError(f"there is no breakpoint at {address:#010x}")
+        self._wanted[address] -= 1
+        self._wanted += Counter()
+
+    def reset(self) -> StopEvent:
+        """Reset the machine and stop at its first instruction; breakpoints stay."""
+        self.interrupt()
+        self._reset()
+        self._stub.forget_registers()
+        if self._is_shut_down():
+            raise TargetError(
+                "QEMU shut down where it should have reset: attach with --qmp to reset it"
+            )
+        self._last = StopEvent("interrupt", _SIGINT)
+        return self._last
+
+    def leave(self) -> None:
+        """Take every breakpoint out of the stub and leave the guest as it was found."""
+        self.interrupt()
+        self._stub.leave(sorted(self._armed))
+
+    def _go(self) -> None:
+        gone = sorted(self._armed - self._wanted.keys())
+        new = sorted(self._wanted.keys() - self._armed)
+        changes = [b"z0,%x,1" % address for address in gone]
+        changes += [b"Z0,%x,1" % address for address in new]
+        replies = self._stub.resume(changes, b"c")
+        self._stepping = False
+        self._armed = frozenset(self._wanted)
+        outcome = zip(gone + new, replies, strict=True)
+        refused = [address for address, reply in outcome if reply != b"OK"]
+        if refused:
+            self._refuse(refused)
+
+    def _refuse(self, refused: list[int]) -> None:
+        self.interrupt()
+        for address in refused:
+            del self._wanted[address]
+        self._armed -= frozenset(refused)
+        shown = ", ".join(f"{address:#010x}" for address in refused)
+        raise TargetError(f"the stub refused the breakpoint at {shown}: remove some others first")
+
+    def _at_breakpoint(self) -> bool:
+        if not self._wanted:
+            return False
+        among = self._stub.stopped_among
+        if among is not None and among.isdisjoint(self._wanted):
+            return False
+        if among is not None and among <= self._wanted.keys():
+            return True
+        return self._read_cpu().linear_pc in self._wanted
+
+    def _note(self, reply: StopReply) -> StopEvent:
+        reason = self._reason(reply)
+        self._last = StopEvent(reason, reply.code, reply.watch_address)
+        if reply.thread and reply.thread.tid > 0:
+            self._stub.stopped_thread = reply.thread.tid
+        if reason == "breakpoint":
+            self._stub.stopped_among = self._armed
+        return self._last
+
+    def _reason(self, reply: StopReply) -> StopReason:
+        if reply.kind != "stopped" or reply.code == _SIGQUIT:
+            return "shutdown"
+        if reply.watch:
+            return "watchpoint"
+        if reply.code == _SIGTRAP:
+            return "step" if self._stepping else "breakpoint"
+        return "interrupt" if reply.code == _SIGINT else "signal"
+
+    def _require_alive(self) -> None:
+        self._require_stopped("let it run once more")
+        if self.wait(0).reason == "shutdown":
+            raise TargetError("the guest has shut down: 'reset' starts it again")
+
+    def _require_stopped(self, wish: str) -> None:
+        if self._stub.running:
+            raise TargetError(f"the guest is running: interrupt it before you {wish}")
+
+    def _is_shut_down(self) -> bool:
+        try:
+            return "(shutdown)" in self._stub.monitor("info status")
+        except TargetLost:
+            raise
+        except TargetError:
+            return False
+
+    def _reset_by_monitor(self) -> None:
+        self._stub.monitor("system_reset")

@@ -1,0 +1,245 @@
+"""One connection to a GDB stub: requests, replies in order, and stop replies apart from them."""
+
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from klosdbg.errors import ProtocolError, TargetLost, UsageError
+from klosdbg.targets.interrupts import interrupts_deferred
+from klosdbg.wire.rsp import (
+    INTERRUPT,
+    BadPacket,
+    Codec,
+    Junk,
+    Nack,
+    Packet,
+    RspEvent,
+    encode,
+)
+from klosdbg.wire.rsp_replies import garbage, is_stop
+
+CONNECT_TIMEOUT = 2.0
+REPLY_TIMEOUT = 10.0
+
+_WINDOW = 64
+_RECEIVE = 1 << 18
+_RETRIES = 3
+
+
+def open_socket(spec: str) -> socket.socket:
+    """Connect to ``host:port`` or ``unix:PATH``, or raise ``TargetLost``."""
+    try:
+        if spec.startswith("unix:"):
+            return _open_unix(spec.removeprefix("unix:"))
+        host, separator, port = spec.rpartition(":")
+        if not separator or not port.isdigit():
+            raise UsageError(f"{spec!r} is no target: write host:port or unix:PATH")
+        connection = socket.create_connection((host.strip("[]") or "localhost", int(port)), 2)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TargetLost(
+            f"cannot connect to {spec}: {reason.lower()}; start QEMU with '-gdb' on it"
+        ) from None
+
+
+def _open_unix(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(CONNECT_TIMEOUT)
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+class RspLink:
+    """A connection to a stub. Once lost, every use raises the same ``TargetLost``.
+
+    Ctrl-C is held back while an exchange is under way and is free while waiting for a stop.
+    ``explain`` may say why the stub went away.
+    """
+
+    def __init__(
+        self, connection: socket.socket, name: str, explain: Callable[[], str] = lambda: ""
+    ) -> None:
+        connection.settimeout(REPLY_TIMEOUT)
+        self.name = name
+        self._socket = connection
+        self._explain = explain
+        self._codec = Codec()
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+        self._stops: deque[bytes] = deque()
+        self._lost: TargetLost | None = None
+        self._only_frame = b""
+        self._retries = 0
+
+    def request(
+        self, payload: bytes, timeout: float = REPLY_TIMEOUT, silence: str | None = None
+    ) -> bytes:
+        """Send one request and return its reply; ``silence`` is what to say when none comes."""
+        return self._exchange([payload], timeout, silence)[0]
+
+    def pipeline(self, payloads: Sequence[bytes]) -> list[bytes]:
+        """Send many requests with a window of them under way; return the replies in order."""
+        return self._exchange(payloads, REPLY_TIMEOUT)
+
+    def monitor(self, command: bytes) -> list[bytes]:
+        """Send a ``qRcmd`` and return its console packets and then the final reply."""
+        with interrupts_deferred():
+            self._begin([command])
+            self._send(self._only_frame)
+            replies: list[bytes] = []
+            while not replies or _is_output(replies[-1]):
+                replies += self._receive(REPLY_TIMEOUT)
+            return replies
+
+    def start_no_ack_mode(self) -> None:
+        """Ask the stub to go without acknowledgements."""
+        if self.request(b"QStartNoAckMode") == b"OK":
+            self._codec.start_no_ack_mode()
+
+    def resume(self, before: Sequence[bytes], action: bytes) -> list[bytes]:
+        """Send requests and then ``c`` or ``s`` in one write; return the replies to the requests.
+
+        Acknowledgements go ahead of the replies: a byte sent later would stop the guest.
+        """
+        with interrupts_deferred():
+            self._begin([*before, action])
+            self._stops.clear()
+            early = [encode(payload) + self._codec.acknowledge_early(1) for payload in before]
+            self._send(self._codec.take_acks() + b"".join(early) + encode(action))
+            replies: list[bytes] = []
+            while len(replies) < len(before):
+                replies += self._receive(REPLY_TIMEOUT)
+            return replies
+
+    def wait_stop(self, timeout: float | None) -> bytes | None:
+        """Wait for a stop reply; None after ``timeout`` seconds. Nothing is lost on Ctrl-C."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._stops:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._readable(remaining):
+                return None
+            with interrupts_deferred():
+                self._only_frame = b""
+                self._take(self._read())
+                self._acknowledge()
+        return self._stops.popleft()
+
+    def take_stop(self) -> bytes | None:
+        """Return a stop reply that came unasked during an earlier exchange."""
+        return self._stops.popleft() if self._stops else None
+
+    def send_interrupt(self) -> None:
+        """Send the byte that stops a running guest."""
+        with interrupts_deferred():
+            self._send(INTERRUPT)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._lost = self._lost or TargetLost(f"the connection to {self.name} is closed")
+        self._socket.close()
+
+    def _exchange(
+        self, payloads: Sequence[bytes], timeout: float, silence: str | None = None
+    ) -> list[bytes]:
+        with interrupts_deferred():
+            self._begin(payloads)
+            replies: list[bytes] = []
+            sent = 0
+            while len(replies) < len(payloads):
+                window = payloads[sent : len(replies) + _WINDOW]
+                sent += len(window)
+                self._send(self._codec.take_acks() + b"".join(map(encode, window)))
+                replies += self._receive(timeout, silence)
+            self._acknowledge()
+            if len(replies) > len(payloads):
+                raise self._lose(garbage("one reply a request", replies[-1]))
+            return replies
+
+    def _begin(self, payloads: Sequence[bytes]) -> None:
+        self._only_frame = encode(payloads[0]) if len(payloads) == 1 else b""
+        self._retries = 0
+
+    def _receive(self, timeout: float, silence: str | None = None) -> list[bytes]:
+        deadline = time.monotonic() + timeout
+        while True:
+            if not self._readable(max(0.0, deadline - time.monotonic())):
+                raise self._lose(
+                    TargetLost(
+                        silence or f"{self.name} did not answer in {timeout:g} s: is it hung?"
+                    )
+                )
+            if replies := self._take(self._read()):
+                return replies
+            self._acknowledge()
+
+    def _readable(self, timeout: float | None) -> bool:
+        if self._lost:
+            raise self._lost
+        return bool(self._poll.poll(None if timeout is None else timeout * 1000))
+
+    def _read(self) -> bytes:
+        try:
+            data = self._socket.recv(_RECEIVE)
+        except OSError:
+            data = b""
+        if not data:
+            raise self._lose(TargetLost(self._gone()))
+        return data
+
+    def _take(self, data: bytes) -> list[bytes]:
+        replies = []
+        for event in self._codec.feed(data):
+            if not isinstance(event, Packet):
+                self._handle(event)
+            elif is_stop(event.payload):
+                self._stops.append(event.payload)
+            else:
+                replies.append(event.payload)
+        return replies
+
+    def _handle(self, event: RspEvent) -> None:
+        if isinstance(event, Junk):
+            raise self._lose(garbage("a packet", event.data))
+        if not isinstance(event, Nack | BadPacket):
+            return
+        self._retries += 1
+        if not self._only_frame or self._retries > _RETRIES:
+            reason = event.reason if isinstance(event, BadPacket) else "every packet refused"
+            raise self._lose(ProtocolError(f"{self.name} sends corrupt packets ({reason})"))
+        if isinstance(event, Nack):
+            self._send(self._only_frame)
+
+    def _acknowledge(self) -> None:
+        acks = self._codec.take_acks()
+        if acks:
+            self._send(acks)
+
+    def _send(self, data: bytes) -> None:
+        if self._lost:
+            raise self._lost
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            if not self._stops:
+                raise self._lose(TargetLost(self._gone())) from None
+
+    def _gone(self) -> str:
+        why = self._explain() or "the stub closed the connection"
+        return f"lost {self.name}: {why}; start it again with 'klosdbg run' or 'klosdbg attach'"
+
+    def _lose(self, error: TargetLost) -> TargetLost:
+        self._lost = error
+        self._socket.close()
+        return error
+
+
+def _is_output(payload: bytes) -> bool:
+    return payload[:1] == b"O" and payload != b"OK"
