@@ -30,7 +30,7 @@ class TargetError(KlosdbgError):
 class MemoryFault(TargetError):
     """Report memory that could not be read or written as a whole.
 
-    ``space`` is ``linear`` or ``physical``; ``address`` and ``size`` (bytes) are those of the request.
+    ``space`` is ``linear`` or ``physical``; ``address`` and ``size`` (bytes) are the request's.
     """
 
     def __init__(self, space: str, address: int, size: int, action: str = "read") -> None:

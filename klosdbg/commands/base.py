@@ -1,7 +1,7 @@
 """One declaration of a command serves the shell, ``-c``, gdb's ``klos`` and the server's monitor.
 
-A command is a function of a session and parsed arguments that returns a model, an iterator of models,
-or None. It never prints::
+A command is a function of a session and parsed arguments that returns a model, an iterator of
+models, or None. It never prints::
 
     @command("ldt", "show the LDT, or one entry", arg("index", nargs="?", type=integer),
              example="ldt 2")
@@ -32,7 +32,7 @@ class Arg:
 
 
 def arg(*names: str, completes: str = "", **options: Any) -> Arg:
-    """Declare an argument of a command; ``completes`` is ``symbol``, ``selector`` or ``register``."""
+    """Declare an argument; ``completes`` is ``symbol``, ``selector``, ``register``, ``command``."""
     return Arg(names, options, completes)
 
 
@@ -80,7 +80,9 @@ class Command:
             description=self.summary,
             epilog=f"example: {self.example}",
             add_help=False,
-            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=79),
+            formatter_class=lambda prog: argparse.HelpFormatter(
+                prog, max_help_position=26, width=79
+            ),
         )
         for a in self.args:
             parser.add_argument(*a.names, **a.options)

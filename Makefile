@@ -1,0 +1,50 @@
+# The two commands that matter: make demo, make test. Each does all its own set-up.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup setup-test demo test check guest guest-iso probe golden docs clean
+
+setup: $(STAMP)
+	@scripts/system-packages demo
+
+setup-test: $(STAMP)
+	@scripts/system-packages test
+
+$(STAMP): pyproject.toml
+	@scripts/system-packages demo
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+guest:
+	@$(MAKE) --no-print-directory -C guest
+
+probe:
+	@$(MAKE) --no-print-directory -C guest/probe
+
+guest-iso:
+	@$(MAKE) --no-print-directory -C guest iso
+
+demo: setup guest
+	@scripts/demo
+
+test: setup-test guest probe
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: setup guest
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+golden: setup
+	KLOSDBG_GOLDEN=write $(BIN)/python -m pytest -q tests/golden
+
+docs: setup
+	$(BIN)/python -m scripts.reference > docs/commands.md
+
+clean:
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	$(MAKE) -C guest clean
+	$(MAKE) -C guest/probe clean

@@ -1,0 +1,183 @@
+"""The composition root: command line to target to shell, single commands, or a script."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from klosdbg.errors import CommandError, DataError, KlosdbgError, UsageError
+from klosdbg.execution import run_to
+from klosdbg.frontend import Frontend
+from klosdbg.options import build_parser
+from klosdbg.ports import Target
+from klosdbg.session import Session
+from klosdbg.wire.symbols import Image, SymbolTable
+
+BATCH_TIMEOUT = 60.0
+_ENTRY_TIMEOUT = 20.0
+_FIXED_SEED = "seed=1"
+_OWN_IMAGE = Path(__file__).resolve().parent.parent / "guest" / "build" / "klos.elf"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run klosdbg and return its exit code (docs/guide.md lists them)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(words)
+    except KlosdbgError as error:
+        print(f"klosdbg: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _main(words: list[str]) -> int:
+    if words[:1] in (["decode"], ["doctor"]):
+        return _run_one(words)
+    at = words.index("--") if "--" in words else len(words)
+    args = build_parser().parse_args(words[:at])
+    args.qemu_args = words[at + 1 :]
+    session = _session(args)
+    try:
+        _open_target(session, args)
+        return _serve(session, args)
+    finally:
+        session.detach()
+
+
+def _run_one(words: list[str]) -> int:
+    session = Session(factories=_Factories(), color=_wants_color(), warn=_warn)
+    frontend = Frontend(session)
+    frontend.run_words(words)
+    return int(frontend.found_fault)
+
+
+class _Factories:
+    """Make the targets that commands ask for."""
+
+    def probe(self, accel: str, qemu: str) -> object:
+        from klosdbg.targets.probe import run_probe
+
+        return run_probe(accel, qemu)
+
+
+def _session(args: argparse.Namespace) -> Session:
+    batch = bool(args.commands or args.script or not sys.stdin.isatty())
+    timeout = args.timeout
+    if timeout is None:
+        timeout = BATCH_TIMEOUT if batch else 0.0
+    return Session(
+        factories=_Factories(),
+        json=args.json,
+        color=_wants_color(),
+        timeout=timeout or None,
+        interactive=not batch,
+        warn=_warn,
+    )
+
+
+def _wants_color() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def _warn(message: str) -> None:
+    print(f"klosdbg: {message}", file=sys.stderr)
+
+
+def _open_target(session: Session, args: argparse.Namespace) -> None:
+    if args.verb == "attach":
+        from klosdbg.targets.live import connect
+
+        session.symbols = _symbols(args.symbols)
+        session.attach(connect(args.target, args.qmp))
+        return
+    image = None if args.image == "none" else Path(args.image or _OWN_IMAGE)
+    if image == _OWN_IMAGE and not image.exists():
+        raise DataError(f"the KLOS image {image} is not built yet: run 'make guest'")
+    session.symbols = _symbols(args.symbols + ([str(image)] if image else []))
+    session.attach(_start(args, image))
+    if image:
+        _run_to_entry(session)
+
+
+def _start(args: argparse.Namespace, image: Path | None) -> Target:
+    from klosdbg.targets.qemu import QemuOptions, start_qemu
+
+    append = args.append or ""
+    if args.deterministic and image and "seed=" not in append:
+        append = f"{append} {_FIXED_SEED}".strip()
+    return start_qemu(
+        QemuOptions(
+            image=image,
+            append=append,
+            accel=args.accel,
+            deterministic=args.deterministic,
+            headless=args.headless,
+            qemu=args.qemu,
+            extra_args=tuple(args.qemu_args),
+        )
+    )
+
+
+def _run_to_entry(session: Session) -> None:
+    assert isinstance(session.symbols, SymbolTable)
+    entry = session.symbols.images[-1].entry
+    timeout, session.timeout = session.timeout, _ENTRY_TIMEOUT
+    try:
+        run_to(session, entry, f"the image's entry point {entry:#010x} was not reached")
+    except CommandError as error:
+        session.warn(str(error))
+    finally:
+        session.timeout = timeout
+
+
+def _symbols(wanted: Sequence[str]) -> SymbolTable:
+    return SymbolTable(tuple(map(_image, wanted)))
+
+
+def _image(wanted: str) -> Image:
+    path, _, base = wanted.rpartition("@") if "@" in wanted else (wanted, "", "0")
+    try:
+        return Image(Path(path).read_bytes(), path, int(base, 0))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"--symbols {wanted}: {base!r} is not an address (ELF@0x100000)") from None
+
+
+def _serve(session: Session, args: argparse.Namespace) -> int:
+    frontend = Frontend(session)
+    batch = list(_batch_lines(args))
+    for line in batch:
+        frontend.run_line(line)
+        if session.leaving:
+            return int(frontend.found_fault)
+    if args.interactive or (not args.commands and not args.script and sys.stdin.isatty()):
+        from klosdbg.shell import run_shell
+
+        session.interactive = True
+        session.timeout = args.timeout or None
+        return run_shell(frontend)
+    if not args.commands and not args.script:
+        for line in sys.stdin:
+            frontend.run_line(line)
+            if session.leaving:
+                break
+    return int(frontend.found_fault)
+
+
+def _batch_lines(args: argparse.Namespace) -> Iterator[str]:
+    yield from args.commands
+    if args.script:
+        try:
+            yield from Path(args.script).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read the script {args.script}: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""help: every command by what it is for, or one command whole."""
+
+from argparse import Namespace
+
+from klosdbg.commands.base import Command, arg, command
+from klosdbg.errors import CommandError
+from klosdbg.models import HelpText
+from klosdbg.session import Session
+
+_HEADINGS = {
+    "look": "Look (reading never changes the guest)",
+    "klos": "KLOS",
+    "run": "Run and stop",
+    "breakpoints": "Breakpoints",
+    "change": "Change the guest",
+    "tools": "Tools",
+}
+
+
+@command(
+    "help",
+    "list the commands, or explain one",
+    arg("name", nargs="*", completes="command", metavar="COMMAND", help="what to explain"),
+    example="help gdt",
+    group="tools",
+)
+def help_(_session: Session, args: Namespace) -> object:
+    from klosdbg.commands import collect
+
+    commands = collect()
+    if not args.name:
+        return _overview(list(dict.fromkeys(commands.values())))
+    name = " ".join(args.name)
+    if name not in commands:
+        raise CommandError(f"no command {name!r}: 'help' lists them")
+    chosen = commands[name]
+    return HelpText(chosen.help(), ((chosen.name, chosen.summary),))
+
+
+def _overview(commands: list[Command]) -> HelpText:
+    width = max(len(c.name) for c in commands)
+    lines = []
+    for group, heading in _HEADINGS.items():
+        lines += ["", heading]
+        lines += [f"  {c.name:{width}}  {c.summary}" for c in commands if c.group == group]
+    lines += [
+        "",
+        "An ADDRESS is symbol+n, sel:off (ds:0x10, 0x1b:0x1000), 0xlinear or phys:0x1000.",
+        "'help COMMAND' explains one; --json makes any of them print JSON.",
+    ]
+    return HelpText("\n".join(lines[1:]), tuple((c.name, c.summary) for c in commands))

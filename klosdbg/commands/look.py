@@ -1,0 +1,124 @@
+"""The processor's registers and tables: regs, sregs, gdt, ldt, idt, ivt, sel, tss, iomap, port."""
+
+from argparse import ArgumentTypeError, Namespace
+
+from klosdbg.commands.base import arg, command, integer
+from klosdbg.errors import CommandError
+from klosdbg.klos.names import slot_names
+from klosdbg.read import (
+    read_cpu,
+    read_gdt,
+    read_idt,
+    read_iomap,
+    read_ivt,
+    read_ldt,
+    read_port_access,
+    read_register,
+    read_segment_states,
+    read_selector,
+    read_tss,
+)
+from klosdbg.session import Session
+from klosdbg.x86.table import Table
+
+_INDEX = arg("index", nargs="?", type=integer, metavar="INDEX", help="show this entry alone")
+_ALL = arg("--all", action="store_true", help="show each slot, also runs of equal ones")
+
+
+@command("regs", "show the registers", example="regs", reads=True, aliases=("r",))
+def regs(session: Session, _args: Namespace) -> object:
+    return read_cpu(session.target)
+
+
+@command(
+    "sregs",
+    "compare the segment registers' hidden parts with the descriptors in memory",
+    example="sregs",
+    reads=True,
+)
+def sregs(session: Session, _args: Namespace) -> object:
+    return read_segment_states(session.target)
+
+
+@command("gdt", "show the GDT, or one entry", _INDEX, _ALL, example="gdt 3", reads=True)
+def gdt(session: Session, args: Namespace) -> object:
+    return _chosen(read_gdt(session.target, slot_names(session, "gdt")), args)
+
+
+@command("ldt", "show the LDT, or one entry", _INDEX, _ALL, example="ldt --all", reads=True)
+def ldt(session: Session, args: Namespace) -> object:
+    return _chosen(read_ldt(session.target, slot_names(session, "ldt")), args)
+
+
+@command(
+    "idt",
+    "show the IDT, or one vector",
+    arg("index", nargs="?", type=integer, metavar="VECTOR", help="show this vector alone"),
+    _ALL,
+    example="idt 14",
+    reads=True,
+)
+def idt(session: Session, args: Namespace) -> object:
+    return _chosen(read_idt(session.target), args)
+
+
+@command("ivt", "show the real-mode interrupt vectors", example="ivt", reads=True)
+def ivt(session: Session, _args: Namespace) -> object:
+    return read_ivt(session.target)
+
+
+@command(
+    "sel",
+    "follow a selector to its descriptor",
+    arg("selector", completes="selector", metavar="SELECTOR", help="a value, or a register: ds"),
+    example="sel 0x1b",
+    reads=True,
+)
+def sel(session: Session, args: Namespace) -> object:
+    value = read_register(read_cpu(session.target), args.selector)
+    if value is None:
+        value = _selector(args.selector)
+    table = "ldt" if value & 4 else "gdt"
+    return read_selector(session.target, value, slot_names(session, table).get(value >> 3))
+
+
+@command("tss", "show the current TSS, and the ports that it allows", example="tss", reads=True)
+def tss(session: Session, _args: Namespace) -> object:
+    return read_tss(session.target)
+
+
+@command("iomap", "show the I/O permission bitmap as port ranges", example="iomap", reads=True)
+def iomap(session: Session, _args: Namespace) -> object:
+    return read_iomap(session.target)
+
+
+@command(
+    "port",
+    "tell whether an access to a port would pass now, and by which rule",
+    arg("port", metavar="PORT[/SIZE]", help="SIZE is 1, 2 or 4 bytes (1)"),
+    example="port 0x3f8/2",
+    reads=True,
+)
+def port(session: Session, args: Namespace) -> object:
+    number, _, size = args.port.partition("/")
+    return read_port_access(session.target, _number(number), _number(size or "1"))
+
+
+def _chosen(table: Table, args: Namespace) -> object:
+    if args.index is None:
+        return table.expanded() if args.all else table
+    return table.only(args.index)
+
+
+def _selector(string: str) -> int:
+    value = _number(string)
+    if not 0 <= value <= 0xFFFF:
+        raise CommandError(f"{string}: a selector has 16 bits")
+    return value
+
+
+def _number(string: str) -> int:
+    try:
+        return integer(string)
+    except ArgumentTypeError as error:
+        raise CommandError(str(error)) from None

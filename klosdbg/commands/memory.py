@@ -1,0 +1,91 @@
+"""Memory, code and symbols: mem, dis, sym, console."""
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+
+from klosdbg.commands.base import arg, command, integer
+from klosdbg.errors import CommandError, UsageError
+from klosdbg.models import ConsoleText, Listing, MemoryDump, SymbolInfo
+from klosdbg.read import read_cpu, read_instructions, read_memory, resolve, resolve_linear
+from klosdbg.session import Session
+
+_MAX_DUMP = 1 << 20
+
+
+@command(
+    "mem",
+    "show memory",
+    arg("address", completes="symbol", metavar="ADDRESS", help="symbol+n, ds:0x10, phys:0x1000"),
+    arg("count", nargs="?", type=integer, default=64, metavar="BYTES", help="how many bytes (64)"),
+    arg("-w", dest="width", type=integer, choices=(1, 2, 4, 8), default=1, help="bytes a word (1)"),
+    example="mem ds:0x1000 32 -w 4",
+    group="look",
+    reads=True,
+    aliases=("x",),
+)
+def mem(session: Session, args: Namespace) -> object:
+    if not 0 < args.count <= _MAX_DUMP:
+        raise UsageError(f"mem: the count lies between 1 and {_MAX_DUMP} bytes")
+    address = resolve(session.target, session.symbols, args.address)
+    return MemoryDump(address, read_memory(session.target, address, args.count), args.width)
+
+
+@command(
+    "dis",
+    "disassemble; without an address, from the next instruction on",
+    arg("address", nargs="?", completes="symbol", metavar="ADDRESS", help="where to begin"),
+    arg("count", nargs="?", type=integer, default=10, metavar="N", help="instructions (10)"),
+    arg("--bits", type=integer, choices=(16, 32, 64), help="code size (that of CS)"),
+    example="dis event14_ring0_stub 20",
+    group="look",
+    reads=True,
+)
+def dis(session: Session, args: Namespace) -> object:
+    cpu = read_cpu(session.target)
+    start = cpu.linear_pc
+    if args.address:
+        start = resolve_linear(session.target, session.symbols, args.address)
+    bits = args.bits or cpu.code_bits
+    instructions = read_instructions(session.target, start, args.count, bits)
+    return Listing(bits, tuple(instructions), cpu.linear_pc)
+
+
+@command(
+    "sym",
+    "show the address of a symbol, or the symbol at an address",
+    arg("address", completes="symbol", metavar="NAME|ADDRESS", help="a symbol or an address"),
+    example="sym klos_ready",
+    group="look",
+)
+def sym(session: Session, args: Namespace) -> object:
+    found = session.symbols.address(args.address) if session.symbols else None
+    if found is not None:
+        return SymbolInfo(args.address, found)
+    address = resolve_linear(session.target, session.symbols, args.address)
+    name = session.symbol(address)
+    if name is None:
+        raise CommandError(f"no symbol reaches {address:#010x}")
+    return SymbolInfo(name, address)
+
+
+@command(
+    "console",
+    "show what the guest printed",
+    arg("-f", "--follow", action="store_true", help="go on until Ctrl-C"),
+    example="console",
+    group="look",
+)
+def console(session: Session, args: Namespace) -> Iterator[object]:
+    read = session.target.read_console
+    if read is None:
+        raise CommandError(f"{session.target.name} has no console log: klosdbg did not start it")
+    shown = b""
+    while True:
+        now = read()
+        if now != shown:
+            yield ConsoleText(now[len(shown) :])
+        shown = now
+        if not args.follow:
+            return
+        time.sleep(0.1)

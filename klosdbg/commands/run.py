@@ -1,0 +1,108 @@
+"""Letting the guest run and stopping it: c, s, n, until, finish, interrupt, reset, detach, quit."""
+
+from argparse import Namespace
+from collections.abc import Callable
+
+from klosdbg.commands.base import arg, command, integer
+from klosdbg.errors import CommandError, UsageError
+from klosdbg.execution import finish_frame, run_to, run_until_stop, step_over, stop_here
+from klosdbg.models import Running, Stop
+from klosdbg.read import resolve_linear
+from klosdbg.session import Session
+
+_COUNT = arg("count", nargs="?", type=integer, default=1, metavar="N", help="how many (1)")
+
+
+@command(
+    "c",
+    "let the guest run until it stops; 'c &' returns at once",
+    arg("background", nargs="?", choices=["&"], metavar="&", help="return while it runs"),
+    example="c",
+    group="run",
+    aliases=("continue",),
+)
+def continue_(session: Session, args: Namespace) -> object:
+    if not args.background:
+        return run_until_stop(session)
+    session.control.resume()
+    return Running()
+
+
+@command(
+    "s",
+    "execute N instructions, into calls",
+    _COUNT,
+    example="s 10",
+    group="run",
+    aliases=("step", "si"),
+)
+def step(session: Session, args: Namespace) -> object:
+    return _repeat(session, args.count, lambda: stop_here(session, session.control.step()))
+
+
+@command(
+    "n",
+    "execute N instructions, over calls, software interrupts and repeats",
+    _COUNT,
+    example="n",
+    group="run",
+    aliases=("next", "ni"),
+)
+def next_(session: Session, args: Namespace) -> object:
+    return _repeat(session, args.count, lambda: step_over(session))
+
+
+@command(
+    "until",
+    "let the guest run until it reaches an address",
+    arg("address", completes="symbol", metavar="ADDRESS", help="symbol+n, sel:off or 0xlinear"),
+    example="until klos_ready",
+    group="run",
+)
+def until(session: Session, args: Namespace) -> object:
+    address = resolve_linear(session.target, session.symbols, args.address)
+    return run_to(session, address, f"{args.address} was not reached")
+
+
+@command("finish", "run until the current function returns", example="finish", group="run")
+def finish(session: Session, _args: Namespace) -> object:
+    return finish_frame(session)
+
+
+@command("interrupt", "stop a running guest", example="interrupt", group="run")
+def interrupt(session: Session, _args: Namespace) -> object:
+    if not session.control.running:
+        raise CommandError("the guest is stopped already")
+    return stop_here(session, session.control.interrupt())
+
+
+@command(
+    "reset", "reset the machine and stop at its first instruction", example="reset", group="run"
+)
+def reset(session: Session, _args: Namespace) -> object:
+    return stop_here(session, session.control.reset())
+
+
+@command("detach", "leave the target as it was found; stay here", example="detach", group="run")
+def detach(session: Session, _args: Namespace) -> object:
+    name = session.target.name
+    session.detach()
+    session.warn(f"detached from {name}")
+    return None
+
+
+@command("quit", "leave klosdbg", example="quit", group="run", aliases=("q", "exit"))
+def quit_(session: Session, _args: Namespace) -> object:
+    session.leaving = True
+    return None
+
+
+def _repeat(session: Session, count: int, once: Callable[[], Stop]) -> Stop:
+    if count < 1:
+        raise UsageError("the count is at least 1")
+    stop = once()
+    for _ in range(count - 1):
+        if stop.reason != "step":
+            break
+        stop = once()
+    return stop

@@ -1,0 +1,138 @@
+"""Running the guest for a session: until it stops, to an address, over calls, out of a function."""
+
+from klosdbg.errors import CommandError, MemoryFault, TargetTimeout
+from klosdbg.models import Stop
+from klosdbg.ports import StopEvent
+from klosdbg.read import read_cpu, read_instructions
+from klosdbg.session import Breakpoint, Session
+from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.disasm import Instruction
+
+_RUNS_ELSEWHERE = ("call", "lcall", "int", "into", "rep", "loop", "syscall", "sysenter")
+_RETURNS = ("ret", "lret", "retf", "iret")
+
+
+def stop_here(session: Session, event: StopEvent) -> Stop:
+    """Describe a stop: why, where, and the instruction to be executed next."""
+    cpu = read_cpu(session.target)
+    hit = _hit(session, event, cpu.linear_pc)
+    if hit:
+        hit.hits += 1
+    return Stop(
+        reason="breakpoint" if hit else event.reason,
+        cs=cpu.segments["cs"].selector,
+        eip=cpu.eip,
+        linear=cpu.linear_pc,
+        cpl=cpu.cpl,
+        symbol=session.symbol(cpu.linear_pc),
+        breakpoint=hit.number if hit else None,
+        instruction=_instruction(session, cpu),
+        failure=_failure(event, cpu),
+    )
+
+
+def run_until_stop(session: Session) -> Stop:
+    """Let the guest run until it stops; Ctrl-C stops it."""
+    session.control.resume()
+    return wait_for_stop(session)
+
+
+def wait_for_stop(session: Session) -> Stop:
+    """Wait until the running guest stops. Ctrl-C stops it, and in batch ends the run as well."""
+    try:
+        return stop_here(session, session.control.wait(session.timeout))
+    except KeyboardInterrupt:
+        stop = stop_here(session, session.control.interrupt())
+        if session.interactive:
+            return stop
+        raise
+    except TargetTimeout:
+        stop = stop_here(session, session.control.interrupt())
+        raise CommandError(
+            f"the guest did not stop within {session.timeout:g} s: it stood at {_place(stop)} "
+            "(--timeout 0 waits for ever)"
+        ) from None
+
+
+def run_to(session: Session, address: int, missed: str, above_esp: int | None = None) -> Stop:
+    """Run to a linear address; ``above_esp`` ignores deeper calls that pass there too.
+
+    Stops early at another breakpoint; a time-out raises ``CommandError`` beginning with ``missed``.
+    """
+    control = session.control
+    control.insert(address)
+    try:
+        while True:
+            stop = run_until_stop(session)
+            if stop.linear != address or stop.breakpoint is not None:
+                return stop
+            if above_esp is None or read_cpu(session.target).gpr["esp"] > above_esp:
+                return stop
+    except CommandError as error:
+        raise CommandError(f"{missed}: {error}") from None
+    finally:
+        if session.has_target:
+            control.remove(address)
+
+
+def step_over(session: Session) -> Stop:
+    """Execute one instruction, and what it calls, up to the instruction after it."""
+    cpu = read_cpu(session.target)
+    instruction = _instruction(session, cpu)
+    if instruction is None or not instruction.mnemonic.startswith(_RUNS_ELSEWHERE):
+        return stop_here(session, session.control.step())
+    after = cpu.linear_pc + instruction.size
+    return run_to(session, after, "the call did not return", above_esp=cpu.gpr["esp"] - 1)
+
+
+def finish_frame(session: Session) -> Stop:
+    """Run until the current function has returned to its caller."""
+    cpu = read_cpu(session.target)
+    rule = session.symbols.frame(cpu.linear_pc) if session.symbols else None
+    if rule is None:
+        return _step_out(session)
+    register, offset = rule
+    frame = cpu.gpr[register] + offset
+    stack = cpu.segments["ss"].base + frame - 4
+    caller = int.from_bytes(session.target.linear.read(stack, 4), "little")
+    return run_to(
+        session, cpu.segments["cs"].base + caller, "the function did not return", frame - 1
+    )
+
+
+def _step_out(session: Session) -> Stop:
+    start = read_cpu(session.target).gpr["esp"]
+    while True:
+        cpu = read_cpu(session.target)
+        instruction = _instruction(session, cpu)
+        returns = instruction is not None and instruction.mnemonic.startswith(_RETURNS)
+        if returns and cpu.gpr["esp"] >= start:
+            return stop_here(session, session.control.step())
+        stop = step_over(session)
+        if stop.reason not in ("step", "breakpoint") or stop.breakpoint is not None:
+            return stop
+
+
+def _hit(session: Session, event: StopEvent, linear: int) -> Breakpoint | None:
+    if event.reason not in ("breakpoint", "step", "signal"):
+        return None
+    return next((b for b in session.breakpoints if b.address == linear), None)
+
+
+def _instruction(session: Session, cpu: Cpu) -> Instruction | None:
+    try:
+        return read_instructions(session.target, cpu.linear_pc, 1, cpu.code_bits)[0]
+    except (MemoryFault, IndexError):
+        return None
+
+
+def _failure(event: StopEvent, cpu: Cpu) -> str | None:
+    if event.reason != "shutdown":
+        return None
+    where = f"{cpu.segments['cs'].selector:04x}:{cpu.eip:08x}"
+    return f"the guest shut down at {where} (triple fault, or it asked to): look, or 'reset' it"
+
+
+def _place(stop: Stop) -> str:
+    place = f"{stop.cs:04x}:{stop.eip:08x}"
+    return f"{place} <{stop.symbol}>" if stop.symbol else place

@@ -1,0 +1,91 @@
+"""Line to command to view: what the shell, ``-c``, gdb and the server's monitor have in common."""
+
+import difflib
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
+
+from klosdbg.commands import collect
+from klosdbg.commands.base import Command, split
+from klosdbg.errors import CommandError, UsageError
+from klosdbg.session import Session
+from klosdbg.views import data, text
+from klosdbg.views.base import Style
+
+
+@dataclass(slots=True)
+class Frontend:
+    """Run command lines in a session and print what they return.
+
+    ``found_fault`` tells whether a check that ran found something wrong; it never ends a run.
+    """
+
+    session: Session
+    out: TextIO = sys.stdout
+    found_fault: bool = False
+
+    def run_line(self, line: str) -> None:
+        """Run one command line; an empty line or a comment does nothing."""
+        words = split(line)
+        if words:
+            self.run_words(words)
+
+    def run_words(self, words: list[str]) -> None:
+        """Run a command that is already split into words."""
+        chosen, rest = find_command(words)
+        args = chosen.parse(rest)
+        if args is None:
+            print(chosen.help(), file=self.out)
+        elif chosen.reads and args.stop and self.session.control.running:
+            self._run_stopped(chosen, args)
+        else:
+            self._run(chosen, args)
+
+    def _run_stopped(self, chosen: Command, args: Namespace) -> None:
+        control = self.session.control
+        control.interrupt()
+        try:
+            self._run(chosen, args)
+        finally:
+            control.resume()
+            self.session.warn(f"{chosen.name}: stopped the guest, read, and resumed it")
+
+    def _run(self, chosen: Command, args: Namespace) -> None:
+        result = chosen.run(self.session, args)
+        models: Iterator[object]
+        models = (
+            result if isinstance(result, Iterator) else iter(() if result is None else (result,))
+        )
+        try:
+            for model in models:
+                self._show(model, args.json or self.session.json)
+        finally:
+            close = getattr(models, "close", None)
+            if close:
+                close()
+
+    def _show(self, model: object, as_json: bool) -> None:
+        style = Style(self.session.symbol, self.session.color and not as_json)
+        shown = json.dumps(data(model, style)) if as_json else text(model, style)
+        if shown:
+            print(shown, file=self.out, flush=True)
+        self.found_fault |= bool(getattr(model, "found_fault", False))
+        failure = getattr(model, "failure", None)
+        if failure:
+            raise CommandError(failure)
+
+
+def find_command(words: list[str]) -> tuple[Command, list[str]]:
+    """Find the command that a line begins with (one word or two) and the words after it."""
+    commands = collect()
+    pair = " ".join(words[:2])
+    if len(words) > 1 and pair in commands:
+        return commands[pair], words[2:]
+    if words[0] in commands:
+        return commands[words[0]], words[1:]
+    close = difflib.get_close_matches(words[0], commands, 3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "'help' lists the commands"
+    raise UsageError(f"unknown command {words[0]!r}: {hint}")

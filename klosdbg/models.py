@@ -1,0 +1,139 @@
+"""Models of a session: stops, memory, code, symbols, breakpoints. Hardware's live in ``x86``."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from klosdbg.x86.cpu import SegmentRegister
+from klosdbg.x86.descriptor import Descriptor
+from klosdbg.x86.disasm import Instruction
+from klosdbg.x86.selector import Selector
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A resolved ADDRESS: ``value`` in the ``linear`` or ``physical`` address space."""
+
+    value: int
+    space: Literal["linear", "physical"] = "linear"
+    wanted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where the guest stands and why; ``failure`` says that a run could not go on from here."""
+
+    reason: str
+    cs: int
+    eip: int
+    linear: int
+    cpl: int
+    symbol: str | None
+    breakpoint: int | None = None
+    instruction: Instruction | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The guest runs on while the session takes commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryDump:
+    """Bytes of memory, to be shown in words of ``width`` bytes (little-endian)."""
+
+    address: Address
+    raw: bytes
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Disassembled code; ``current`` is the linear address of the next instruction to execute."""
+
+    bits: int
+    instructions: tuple[Instruction, ...]
+    current: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolInfo:
+    """A symbol and its linear address."""
+
+    name: str
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakpointInfo:
+    """A breakpoint: its number, linear address, how it was asked for, and its hits."""
+
+    number: int
+    address: int
+    wanted: str
+    hits: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakpointList:
+    """All breakpoints of the session."""
+
+    breakpoints: tuple[BreakpointInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentState:
+    """A segment register's hidden part beside the descriptor in memory.
+
+    ``descriptor`` is None where there is nothing to compare with, and ``why`` says why;
+    ``differences`` names the fields in which the two disagree.
+    """
+
+    name: str
+    hidden: SegmentRegister
+    descriptor: Descriptor | None
+    differences: tuple[str, ...]
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStates:
+    """All segment registers, LDTR and TR included."""
+
+    registers: tuple[SegmentState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SelectorInfo:
+    """What a selector selects: the entry's linear address and its descriptor."""
+
+    selector: Selector
+    address: int | None
+    descriptor: Descriptor | None
+    held_by: tuple[str, ...]
+    name: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a command changed in the guest: a place, and its value before and after."""
+
+    where: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleText:
+    """A piece of what the guest printed."""
+
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HelpText:
+    """Help, ready to read; ``commands`` maps names to summaries."""
+
+    text: str
+    commands: tuple[tuple[str, str], ...] = ()

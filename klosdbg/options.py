@@ -1,0 +1,84 @@
+"""The command line of ``klosdbg``: verbs and options."""
+
+import argparse
+from typing import NoReturn
+
+from klosdbg.errors import UsageError
+
+_DESCRIPTION = "The debugger for operating systems that live by x86 segmentation."
+_EPILOG = """\
+examples:
+  klosdbg run                              boot KLOS, stopped at its entry point
+  klosdbg run -c 'until klos_ready' -c gdt -c klos
+  klosdbg run --image none -- -drive file=disk.img,format=raw
+  klosdbg attach unix:/run/gdb.sock --qmp unix:/run/qmp.sock
+  klosdbg decode descriptor 0x00cffb000000ffff
+
+exit code: 0 all went well; 1 a command or check failed; 2 wrong usage or
+unreadable input; 3 target lost or not startable; 130 Ctrl-C
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see: {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the verbs that open a target; decode and doctor parse their own."""
+    parser = _Parser(
+        prog="klosdbg",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    common = _common()
+    run = verbs.add_parser("run", help="start QEMU with a guest", parents=[common])
+    _add_run(run)
+    attach = verbs.add_parser("attach", help="attach to a gdbstub", parents=[common])
+    attach.add_argument("target", metavar="TARGET", help="host:port or unix:PATH")
+    attach.add_argument("--qmp", metavar="unix:PATH", help="QEMU's QMP socket: reads while it runs")
+    verbs.add_parser("decode", help="decode a hardware structure, offline", add_help=False)
+    verbs.add_parser("doctor", help="what is installed, and what the accelerator enforces")
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "-c", dest="commands", action="append", default=[], metavar="CMD", help="run a command"
+    )
+    common.add_argument(
+        "-x", dest="script", metavar="FILE", help="run a file's commands, one a line"
+    )
+    common.add_argument(
+        "-i", dest="interactive", action="store_true", help="stay in the shell after"
+    )
+    common.add_argument("--json", action="store_true", help="print JSON, one document a line")
+    common.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        help="bound each command that resumes the guest (60 in batch; 0: none)",
+    )
+    common.add_argument(
+        "--symbols",
+        action="append",
+        default=[],
+        metavar="ELF[@BASE]",
+        help="symbols; BASE is added to each address",
+    )
+    return common
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument("--image", metavar="ELF|none", help="the image to boot (default: KLOS)")
+    run.add_argument("--append", metavar="LINE", help="the guest's command line: 'seed=7'")
+    run.add_argument("--accel", choices=("auto", "tcg", "kvm"), default="auto", help="(auto)")
+    run.add_argument(
+        "--deterministic", action="store_true", help="count instructions as time; fix the seed"
+    )
+    run.add_argument("--headless", action="store_true", help="no window")
+    run.add_argument("--qemu", metavar="BINARY", default="qemu-system-i386", help="which QEMU")
+    run.epilog = "what follows -- goes to QEMU"

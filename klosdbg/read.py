@@ -1,0 +1,231 @@
+"""read_*: follow the processor's structures through a target, and resolve addresses. May raise."""
+
+import re
+from collections.abc import Mapping
+
+from klosdbg.errors import CommandError, MemoryFault
+from klosdbg.models import Address, SegmentState, SegmentStates, SelectorInfo
+from klosdbg.ports import Memory, Symbols, Target
+from klosdbg.x86.cpu import Cpu, SegmentRegister
+from klosdbg.x86.descriptor import Descriptor, decode_descriptor
+from klosdbg.x86.disasm import Instruction, disassemble
+from klosdbg.x86.selector import Selector
+from klosdbg.x86.table import Ivt, Table, decode_ivt, decode_table
+from klosdbg.x86.tss import Tss, decode_tss
+
+PAGE = 4096
+_SEGMENT_NAMES = ("es", "cs", "ss", "ds", "fs", "gs")
+
+
+def read_cpu(target: Target) -> Cpu:
+    """Read every register, hidden parts of the segment registers included."""
+    return target.registers.read()
+
+
+def read_memory(target: Target, address: Address, size: int) -> bytes:
+    """Read ``size`` bytes in the address's own space, or raise ``MemoryFault``."""
+    memory = target.linear if address.space == "linear" else target.physical
+    if memory is None:
+        raise CommandError(f"{target.name} has no {address.space} memory")
+    return memory.read(address.value, size)
+
+
+def read_pages(memory: Memory, address: int, size: int) -> list[tuple[int, bytes | None]]:
+    """Read a range as ``(address, bytes)`` cut at page bounds; None where a page is not mapped."""
+    pieces = []
+    while size > 0:
+        part = min(size, PAGE - address % PAGE)
+        pieces.append((address, part))
+        address, size = address + part, size - part
+    read = memory.read_many(pieces)
+    return [(start, raw) for (start, _), raw in zip(pieces, read, strict=True)]
+
+
+def read_gdt(target: Target, names: Mapping[int, str] | None = None) -> Table:
+    """Read the GDT that GDTR holds; ``names`` maps indices to names."""
+    cpu = read_cpu(target)
+    return _read_table(target, cpu, "gdt", cpu.gdtr.base, cpu.gdtr.limit, names)
+
+
+def read_ldt(target: Target, names: Mapping[int, str] | None = None) -> Table:
+    """Read the LDT through LDTR's hidden part, as the processor does."""
+    cpu = read_cpu(target)
+    ldtr = cpu.segments["ldtr"]
+    if Selector(ldtr.selector).null or not ldtr.present:
+        raise CommandError(f"no LDT: LDTR holds selector {ldtr.selector:#06x}, which selects none")
+    return _read_table(target, cpu, "ldt", ldtr.base, ldtr.limit, names)
+
+
+def read_idt(target: Target, names: Mapping[int, str] | None = None) -> Table:
+    """Read the IDT that IDTR holds."""
+    cpu = read_cpu(target)
+    if cpu.mode in ("real", "unreal"):
+        raise CommandError("the processor is in real mode, where there is no IDT: use 'ivt'")
+    return _read_table(target, cpu, "idt", cpu.idtr.base, cpu.idtr.limit, names)
+
+
+def read_ivt(target: Target) -> Ivt:
+    """Read the real-mode interrupt vector table: at IDTR's base in real mode, else at linear 0."""
+    cpu = read_cpu(target)
+    base = cpu.idtr.base if cpu.mode in ("real", "unreal") else 0
+    return decode_ivt(base, target.linear.read(base, 1024))
+
+
+def _read_table(
+    target: Target, cpu: Cpu, kind: str, base: int, limit: int, names: Mapping[int, str] | None
+) -> Table:
+    pieces = read_pages(target.linear, base, limit + 1)
+    if all(raw is None for _, raw in pieces):
+        raise MemoryFault("linear", base, limit + 1)
+    return decode_table(kind, base, limit, pieces, cpu.mode in ("long", "compat"), names or {})
+
+
+def read_segment_states(target: Target) -> SegmentStates:
+    """Compare every segment register's hidden part with the descriptor in memory."""
+    cpu = read_cpu(target)
+    names = (*_SEGMENT_NAMES, "ldtr", "tr")
+    return SegmentStates(tuple(_segment_state(target, cpu, cpu.segments[n]) for n in names))
+
+
+def _segment_state(target: Target, cpu: Cpu, hidden: SegmentRegister) -> SegmentState:
+    name = hidden.name
+    if cpu.mode in ("real", "unreal", "v86") and name in _SEGMENT_NAMES:
+        base = hidden.selector << 4
+        differs = () if hidden.base == base else ("base",)
+        return SegmentState(name, hidden, None, differs, f"{cpu.mode} mode: base is selector x 16")
+    info = read_selector(target, hidden.selector)
+    if info.descriptor is None:
+        return SegmentState(name, hidden, None, (), info.why)
+    return SegmentState(name, hidden, info.descriptor, hidden.differences(info.descriptor))
+
+
+def read_selector(target: Target, value: int, name: str | None = None) -> SelectorInfo:
+    """Follow a selector to its descriptor in the live GDT or LDT, as a load would."""
+    cpu = read_cpu(target)
+    selector = Selector(value)
+    held_by = tuple(n for n, s in cpu.segments.items() if s.selector == value)
+    if selector.null:
+        return SelectorInfo(selector, None, None, held_by, name, "null selector")
+    if selector.table == "gdt":
+        base, limit = cpu.gdtr.base, cpu.gdtr.limit
+    else:
+        ldtr = cpu.segments["ldtr"]
+        if not ldtr.present:
+            return SelectorInfo(selector, None, None, held_by, name, "there is no LDT")
+        base, limit = ldtr.base, ldtr.limit
+    offset = selector.index * 8
+    if offset + 7 > limit:
+        why = f"past the {selector.table.upper()}'s limit {limit:#x}: loading it raises #GP"
+        return SelectorInfo(selector, None, None, held_by, name, why)
+    descriptor = _read_descriptor(target, cpu, base + offset, limit - offset + 1)
+    return SelectorInfo(selector, base + offset, descriptor, held_by, name)
+
+
+def _read_descriptor(target: Target, cpu: Cpu, address: int, room: int) -> Descriptor:
+    long_mode = cpu.mode in ("long", "compat")
+    raw = target.linear.read(address, 16 if long_mode and room >= 16 else 8)
+    return decode_descriptor(raw if not raw[5] & 0x10 else raw[:8], long_mode)
+
+
+def read_tss(target: Target) -> Tss:
+    """Read the TSS through TR's hidden part, I/O bitmap included, up to its limit."""
+    cpu = read_cpu(target)
+    tr = cpu.segments["tr"]
+    if not tr.present or Selector(tr.selector).null:
+        raise CommandError("no TSS: TR holds a null selector; nothing has executed LTR yet")
+    size = min(tr.limit, 0xFFFF + 0x2001) + 1
+    pieces = read_pages(target.linear, tr.base, size)
+    head = pieces[0][1]
+    if head is None:
+        raise MemoryFault("linear", tr.base, size)
+    bits = {0x1: 16, 0x3: 16}.get(tr.type, 64 if cpu.mode in ("long", "compat") else 32)
+    return decode_tss(pieces, bits, tr.limit, tr.base)
+
+
+def read_instructions(target: Target, address: int, count: int, bits: int) -> list[Instruction]:
+    """Disassemble ``count`` instructions at a linear address, fewer where memory ends."""
+    code = b""
+    for _, raw in read_pages(target.linear, address, 15 * count):
+        if raw is None:
+            break
+        code += raw
+    if not code:
+        raise MemoryFault("linear", address, 15 * count)
+    return disassemble(code, address, bits, count)
+
+
+def read_register(cpu: Cpu, name: str) -> int | None:
+    """Look a register up by its lower-case SDM name: gpr, eip, eflags, crN, selectors."""
+    name = name.lower()
+    if name in cpu.segments:
+        return cpu.segments[name].selector
+    if name in cpu.gpr:
+        return cpu.gpr[name]
+    if name in ("eip", "eflags", "cr0", "cr2", "cr3", "cr4", "efer"):
+        value: int = getattr(cpu, name)
+        return value
+    return None
+
+
+def resolve_linear(target: Target, symbols: Symbols | None, wanted: str) -> int:
+    """Resolve an ADDRESS that has to be linear."""
+    address = resolve(target, symbols, wanted)
+    if address.space != "linear":
+        raise CommandError(f"{wanted}: a linear address is wanted here")
+    return address.value
+
+
+def resolve(target: Target, symbols: Symbols | None, wanted: str) -> Address:
+    """Resolve ``sel:off``, ``symbol+n``, ``0xlinear``, ``phys:0x...`` or a register."""
+    left, colon, right = wanted.partition(":")
+    if colon and left.lower() == "phys":
+        return Address(_offset(target, symbols, right, wanted), "physical", wanted)
+    if colon:
+        base = _segment_base(target, left, wanted)
+        return Address(base + _offset(target, symbols, right, wanted), "linear", wanted)
+    return Address(_offset(target, symbols, wanted, wanted), "linear", wanted)
+
+
+def _offset(target: Target, symbols: Symbols | None, term: str, wanted: str) -> int:
+    total, sign = 0, 1
+    for piece in re.split(r"([+-])", term.strip()):
+        if piece in ("+", "-"):
+            sign = 1 if piece == "+" else -1
+        else:
+            total += sign * _value(target, symbols, piece.strip(), wanted)
+    return total
+
+
+def _value(target: Target, symbols: Symbols | None, term: str, wanted: str) -> int:
+    try:
+        return int(term, 0)
+    except ValueError:
+        pass
+    found = symbols.address(term) if symbols else None
+    if found is None:
+        found = read_register(read_cpu(target), term.removeprefix("$"))
+    if found is None:
+        raise CommandError(f"{wanted}: no symbol {term!r} (write 0x{term} if it is a number)")
+    return found
+
+
+def _segment_base(target: Target, left: str, wanted: str) -> int:
+    cpu = read_cpu(target)
+    register = cpu.segments.get(left.lower())
+    if register is not None:
+        return register.base
+    try:
+        value = int(left, 0)
+    except ValueError:
+        raise CommandError(f"{wanted}: {left!r} is no selector and no segment register") from None
+    if cpu.mode in ("real", "unreal", "v86"):
+        return value << 4
+    info = read_selector(target, value)
+    if info.descriptor is None:
+        raise CommandError(f"{wanted}: selector {value:#06x}: {info.why}")
+    base = getattr(info.descriptor, "base", None)
+    if base is None:
+        raise CommandError(
+            f"{wanted}: selector {value:#06x} is a {info.descriptor.kind}, no segment"
+        )
+    return int(base)

@@ -1,0 +1,73 @@
+"""QEMU's ``info registers`` text, also as ``-d int`` and ``-d cpu_reset`` log it, to a Cpu."""
+
+import re
+
+from klosdbg.errors import ProtocolError
+from klosdbg.x86.cpu import SEGMENTS, Cpu, SegmentRegister, TableRegister
+
+_PAIR = re.compile(r"\b([A-Z][A-Z0-9]{1,3})\s*=\s*([0-9a-fA-F]+)\b")
+_SEGMENT = re.compile(
+    r"^(ES|CS|SS|DS|FS|GS|LDT|TR) *=\s*([0-9a-fA-F]{1,4}) ([0-9a-fA-F]{8,16}) ([0-9a-fA-F]{8})"
+    r" ([0-9a-fA-F]{8})",
+    re.MULTILINE,
+)
+_TABLE = re.compile(r"^(GDT|IDT)=\s+([0-9a-fA-F]{8,16}) ([0-9a-fA-F]{8})", re.MULTILINE)
+_EFER = re.compile(r"\bEFER=([0-9a-fA-F]{1,16})\b")
+_NAMES = {"LDT": "ldtr", "TR": "tr"}
+_GPR32 = ("EAX", "EBX", "ECX", "EDX", "ESI", "EDI", "EBP", "ESP")
+_GPR64 = ("RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", *(f"R{n}" for n in range(8, 16)))
+
+
+def parse_info_registers(text: str) -> Cpu:
+    """Parse one processor's registers; raise ``ProtocolError`` where the text is not that.
+
+    Rows that are missing (old versions print no EFER, KVM may leave out rows) count as zero, but
+    CS, EIP or RIP, and CR0 have to be there.
+    """
+    text = text.replace("\r\n", "\n")
+    segments = {_NAMES.get(m[1], m[1].lower()): _segment(m) for m in _SEGMENT.finditer(text)}
+    tables = {m[1]: TableRegister(int(m[2], 16), int(m[3], 16)) for m in _TABLE.finditer(text)}
+    values = {m[1]: int(m[2], 16) for m in _PAIR.finditer(text)}
+    efer = _EFER.search(text)
+    wide = "RIP" in values
+    pc = values.get("RIP" if wide else "EIP")
+    flags = values.get("RFL" if wide else "EFL")
+    if pc is None or flags is None or "cs" not in segments or "CR0" not in values:
+        raise ProtocolError("this is no 'info registers' text: EIP, EFL, CS or CR0 is missing")
+    for name in (*SEGMENTS, "ldtr", "tr"):
+        segments.setdefault(name, SegmentRegister(name, 0, 0, 0, 0))
+    none = TableRegister(0, 0)
+    return Cpu(
+        gpr={n.lower(): values.get(n, 0) for n in (_GPR64 if wide else _GPR32)},
+        eip=pc,
+        eflags=flags,
+        cpl=_cpl(text),
+        segments=segments,
+        gdtr=tables.get("GDT", none),
+        idtr=tables.get("IDT", none),
+        cr0=values["CR0"],
+        cr2=values.get("CR2", 0),
+        cr3=values.get("CR3", 0),
+        cr4=values.get("CR4", 0),
+        efer=int(efer[1], 16) if efer else 0,
+        dr={n: values[f"DR{n}"] for n in range(8) if f"DR{n}" in values},
+        a20=_flag(text, "A20", True),
+        smm=_flag(text, "SMM", False),
+        hlt=_flag(text, "HLT", False),
+    )
+
+
+def _segment(match: re.Match[str]) -> SegmentRegister:
+    name = _NAMES.get(match[1], match[1].lower())
+    selector, base, limit, flags = (int(match[i], 16) for i in range(2, 6))
+    return SegmentRegister(name, selector, base, limit, flags)
+
+
+def _cpl(text: str) -> int:
+    match = re.search(r"\bCPL=(\d)", text)
+    return int(match[1]) if match else 0
+
+
+def _flag(text: str, name: str, default: bool) -> bool:
+    match = re.search(rf"\b{name}=([01])", text)
+    return match[1] == "1" if match else default
