@@ -6,14 +6,14 @@ another event loop can cut a command in two. Library and connection wait for the
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from klosdbg.errors import TargetError, TargetLost, UsageError
 
 if TYPE_CHECKING:
-    from qemu.qmp import QMPClient
+    from qemu.qmp import Message, QMPClient
 
 CONNECT_TIMEOUT = 2.0
 COMMAND_TIMEOUT = 10.0
@@ -92,15 +92,20 @@ class Qmp:
         if self._worker is None or self._client is None:
             from qemu.qmp import QMPClient
 
-            self._worker = _Worker()
-            self._client = QMPClient("klosdbg")
-            self._worker.run(self._client.connect(self._address), CONNECT_TIMEOUT)
+            worker, client = _Worker(), QMPClient("klosdbg")
+            try:
+                worker.run(client.connect(self._address), CONNECT_TIMEOUT)
+            except BaseException:
+                worker.stop(client)
+                raise
+            self._worker, self._client = worker, client
         return self._worker, self._client
 
     def _lose(self, error: Exception) -> TargetLost:
         why = self._explain() or (str(error).splitlines() or ["no reply"])[0]
         self._lost = TargetLost(
-            f"no QMP at {self._spec}: {why}; start QEMU with '-qmp {self._spec},server=on,wait=off'"
+            f"no QMP at {self._spec}: {why}; is another client using it, or is QEMU without "
+            f"'-qmp {self._spec},server=on,wait=off'?"
         )
         return self._lost
 
@@ -145,12 +150,15 @@ async def _execute(client: "QMPClient", command: str, arguments: dict[str, objec
 
 
 async def _shut_down_after_next_reset(client: "QMPClient") -> None:
-    with client.listener("RESET") as resets:
-        async for event in resets:
-            if event["data"]["guest"]:
-                break
+    with client.listener("RESET", _is_from_guest) as resets:
+        await resets.get()
     await asyncio.sleep(_RESET_TAIL)
     await client.execute("set-action", {"reboot": "shutdown"})
+
+
+def _is_from_guest(event: "Message") -> bool:
+    details = event["data"]
+    return isinstance(details, Mapping) and bool(details["guest"])
 
 
 async def _disconnect(client: "QMPClient") -> None:

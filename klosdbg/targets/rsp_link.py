@@ -26,6 +26,7 @@ REPLY_TIMEOUT = 10.0
 _WINDOW = 64
 _RECEIVE = 1 << 18
 _RETRIES = 3
+_MAX_OUTPUT = 1 << 16
 
 
 def open_socket(spec: str) -> socket.socket:
@@ -42,8 +43,14 @@ def open_socket(spec: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise TargetLost(
-            f"cannot connect to {spec}: {reason.lower()}; start QEMU with '-gdb' on it"
+            f"cannot connect to {spec}: {reason.lower()}; start QEMU with '-gdb {_option(spec)}'"
         ) from None
+
+
+def _option(spec: str) -> str:
+    if spec.startswith("unix:"):
+        return f"{spec},server=on,wait=off"
+    return f"tcp::{spec.rpartition(':')[2]}"
 
 
 def _open_unix(path: str) -> socket.socket:
@@ -97,6 +104,8 @@ class RspLink:
             replies: list[bytes] = []
             while not replies or _is_output(replies[-1]):
                 replies += self._receive(REPLY_TIMEOUT)
+                if len(replies) > _MAX_OUTPUT:
+                    raise self._lose(ProtocolError(f"{self.name} prints without end"))
             return replies
 
     def start_no_ack_mode(self) -> None:
