@@ -1,20 +1,18 @@
 """Start QEMU with a guest, stopped at its first instruction, and never leave one behind."""
 
 import atexit
-import ctypes
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from klosdbg.errors import DataError, TargetLost
 from klosdbg.ports import Target
+from klosdbg.targets.children import dies_with
 from klosdbg.targets.live import add_qmp
 from klosdbg.targets.private_dir import PrivateDirectory
 from klosdbg.targets.qmp import Qmp
@@ -26,7 +24,6 @@ DEFAULT_QEMU = "qemu-system-i386"
 _START_TIMEOUT = 15.0
 _STOP_TIMEOUT = 2.0
 _DEATH_TIMEOUT = 0.5
-_PR_SET_PDEATHSIG = 1
 _OWN_MAGIC = b"KLOSINFO"
 _GDB, _QMP, _CONSOLE, _SERIAL, _LOG = "gdb", "qmp", "console.log", "serial.log", "qemu.log"
 
@@ -134,7 +131,7 @@ class QemuProcess:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
-                    preexec_fn=_dies_with(os.getpid()),
+                    preexec_fn=dies_with(os.getpid()),
                 )
         except OSError as error:
             self._directory.remove()
@@ -202,14 +199,3 @@ def _check_image(image: Path | None) -> bool:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"cannot read the image {image}: {reason}") from None
     return _OWN_MAGIC in content
-
-
-def _dies_with(parent: int) -> Callable[[], None]:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def ask_for_death() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_for_death
