@@ -89,7 +89,7 @@ def parse_hex(payload: bytes, what: str) -> bytes:
 
 def parse_thread_id(text: str) -> ThreadId:
     """Parse ``1f``, ``-1``, ``p2.1``, ``p1.-1`` or ``p1`` (all its threads)."""
-    match = re.fullmatch(r"(?:p(-1|[0-9a-fA-F]+)(?:\.|$))?(-1|[0-9a-fA-F]+)?", text)
+    match = re.fullmatch(r"(?:p(-1|[0-9a-fA-F]+)(?:\.(?=.)|$))?(-1|[0-9a-fA-F]+)?", text)
     if not match or not any(match.groups()):
         raise garbage("a thread-id", text.encode())
     pid, tid = match.groups()

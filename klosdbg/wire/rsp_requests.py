@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 
 from klosdbg.errors import ProtocolError
-from klosdbg.wire.rsp_replies import ThreadId, parse_thread_id
+from klosdbg.wire.rsp_replies import ThreadId, parse_hex, parse_thread_id
 
 _BREAKPOINT = re.compile(rb"([zZ])([0-4]),([0-9a-fA-F]+),([0-9a-fA-F]+)")
-_RANGE = re.compile(rb"([0-9a-fA-F]+),([0-9a-fA-F]+)")
+_MEMORY = re.compile(
+    rb"(?:(m)([0-9a-fA-F]+),([0-9a-fA-F]+)|([MX])([0-9a-fA-F]+),([0-9a-fA-F]+)[:,](.*))", re.DOTALL
+)
 _ACTION = re.compile(r"([cst]|[CS][0-9a-fA-F]{2}|r[0-9a-fA-F]+,[0-9a-fA-F]+)(?::(.+))?")
 
 
@@ -53,22 +55,16 @@ def parse_breakpoint(payload: bytes) -> BreakpointRequest:
 
 
 def parse_memory(payload: bytes) -> MemoryRequest:
-    """Parse ``mADDR,LEN``, ``MADDR,LEN:HEX`` or ``XADDR,LEN:BINARY``."""
-    header, separator, data = payload[1:].partition(b":")
-    match = _RANGE.fullmatch(header)
-    kind = payload[:1]
-    if not match or kind not in (b"m", b"M", b"X") or bool(separator) == (kind == b"m"):
+    """Parse ``mADDR,LEN``, ``MADDR,LEN:HEX`` or ``XADDR,LEN:BINARY`` (or a comma for the colon)."""
+    match = _MEMORY.fullmatch(payload)
+    if not match:
         raise _refuse(payload)
-    address, size = int(match[1], 16), int(match[2], 16)
-    if not separator:
-        return MemoryRequest(address, size)
-    try:
-        written = data if kind == b"X" else bytes.fromhex(data.decode("ascii"))
-    except ValueError:
-        raise _refuse(payload) from None
-    if len(written) != size:
+    if match[1]:
+        return MemoryRequest(int(match[2], 16), int(match[3], 16))
+    data = match[7] if match[4] == b"X" else parse_hex(match[7], "data to write")
+    if len(data) != int(match[6], 16):
         raise _refuse(payload)
-    return MemoryRequest(address, size, written)
+    return MemoryRequest(int(match[5], 16), len(data), data)
 
 
 def parse_vcont(payload: bytes) -> list[VContAction]:
