@@ -64,6 +64,11 @@ class _Factories:
 
         return run_probe(accel, qemu)
 
+    def version(self, program: str, package: str) -> str | None:
+        from klosdbg.targets.host import program_version
+
+        return program_version(program, package)
+
 
 def _session(args: argparse.Namespace) -> Session:
     batch = bool(args.commands or args.script or not sys.stdin.isatty())

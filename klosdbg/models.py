@@ -6,6 +6,7 @@ from typing import Literal
 from klosdbg.x86.cpu import SegmentRegister
 from klosdbg.x86.descriptor import Descriptor
 from klosdbg.x86.disasm import Instruction
+from klosdbg.x86.enforcement import ProbeResult
 from klosdbg.x86.selector import Selector
 
 
@@ -137,3 +138,39 @@ class HelpText:
 
     text: str
     commands: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program on the host; ``version`` is None where it is missing, empty where untold."""
+
+    name: str
+    package: str
+    use: str
+    required: bool
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What ``doctor`` found: programs, Python packages, and what each accelerator enforces."""
+
+    tools: tuple[Tool, ...]
+    packages: tuple[tuple[str, str | None], ...]
+    probes: tuple[ProbeResult, ...]
+    list_rows: bool = False
+
+    @property
+    def missing_packages(self) -> tuple[str, ...]:
+        """The Debian packages that would bring every missing program."""
+        packages = {p for t in self.tools if t.version is None for p in t.package.split()}
+        return tuple(sorted(packages))
+
+    @property
+    def found_fault(self) -> bool:
+        """Tell whether klosdbg cannot do its work here. KVM may be absent: TCG does without."""
+        return (
+            any(t.required and t.version is None for t in self.tools)
+            or any(version is None for _, version in self.packages)
+            or any(p.accelerator == "tcg" and p.status != "ok" for p in self.probes)
+        )

@@ -24,6 +24,9 @@ class Factories(Protocol):
     def probe(self, accel: str, qemu: str) -> object:
         """Boot the probe guest under an accelerator and return what it found enforced."""
 
+    def version(self, program: str, package: str) -> str | None:
+        """Return a host program's version; None where it is missing, empty where unknown."""
+
 
 @dataclass(slots=True)
 class Session:

@@ -5,7 +5,7 @@ from functools import cache
 
 from klosdbg.commands.base import Command
 
-FAMILIES = ("look", "memory", "klos", "run", "breakpoints", "write", "offline", "help")
+FAMILIES = ("look", "memory", "klos", "run", "breakpoints", "write", "offline", "doctor", "help")
 
 
 @cache

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from klosdbg.errors import DataError
 from klosdbg.targets.children import dies_with
 from klosdbg.targets.private_dir import PrivateDirectory
 from klosdbg.x86.enforcement import ProbeReport, ProbeResult, Status, decode_probe_report
@@ -29,12 +28,9 @@ _KVM_FAILURE = re.compile(r"^(KVM internal error|emulation failure|error: kvm ru
 def run_probe(
     accel: str, qemu: str, image: Path = PROBE_IMAGE, timeout: float = _TIMEOUT
 ) -> ProbeResult:
-    """Boot the probe guest under an accelerator and return what it found.
-
-    An accelerator that does not work is a result, not an error; a missing probe image is one.
-    """
+    """Boot the probe guest under an accelerator and return what it found, or why it could not."""
     if not image.exists():
-        raise DataError(f"the probe guest {image} is not built yet: run 'make probe'")
+        return ProbeResult(accel, "cannot-start", "the probe guest is not built: run 'make probe'")
     binary = shutil.which(qemu)
     if binary is None:
         reason = f"{qemu} is not installed: apt install qemu-system-x86"

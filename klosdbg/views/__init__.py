@@ -1,5 +1,7 @@
 """Model to output. Importing this package registers the views of every family."""
 
+from klosdbg.views import doctor as doctor
+from klosdbg.views import session as session
 from klosdbg.views.base import Style, columns, data, text
 
 __all__ = ["Style", "columns", "data", "text"]

@@ -1,0 +1,28 @@
+"""What is installed on the host."""
+
+import re
+import shutil
+import subprocess
+
+_VERSION = re.compile(r"\d+(?:\.\d+)+\S*")
+_TIMEOUT = 10.0
+
+
+def program_version(program: str, package: str) -> str | None:
+    """Return a program's version, None where it is not installed, empty where it does not tell."""
+    path = shutil.which(program)
+    if path is None:
+        return None
+    told = _first_version([path, "--version"])
+    return told or _first_version(["dpkg-query", "-W", "-f", "${Version}", package])
+
+
+def _first_version(command: list[str]) -> str:
+    try:
+        ran = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = _VERSION.search(ran.stdout)
+    return found[0].rstrip(",;)") if found else ""
