@@ -26,17 +26,24 @@ _KVM_FAILURE = re.compile(r"^(KVM internal error|emulation failure|error: kvm ru
 
 
 def run_probe(
-    accel: str, qemu: str, image: Path = PROBE_IMAGE, timeout: float = _TIMEOUT
+    accel: str,
+    qemu: str,
+    image: Path = PROBE_IMAGE,
+    timeout: float = _TIMEOUT,
+    models: tuple[str, ...] = _MODELS,
 ) -> ProbeResult:
-    """Boot the probe guest under an accelerator and return what it found, or why it could not."""
+    """Boot the probe guest under an accelerator and return what it found, or why it could not.
+
+    ``models`` are processor models to try until QEMU starts; an empty one is QEMU's default.
+    """
     if not image.exists():
         return ProbeResult(accel, "cannot-start", "the probe guest is not built: run 'make probe'")
     binary = shutil.which(qemu)
     if binary is None:
         reason = f"{qemu} is not installed: apt install qemu-system-x86"
         return ProbeResult(accel, "cannot-start", reason)
-    result = _run(binary, accel, _MODELS[0], image, timeout)
-    for model in _MODELS[1:]:
+    result = _run(binary, accel, models[0], image, timeout)
+    for model in models[1:]:
         if result.status == "cannot-start":
             result = _run(binary, accel, model, image, timeout)
     return result
