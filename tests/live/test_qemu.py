@@ -1,0 +1,164 @@
+"""Starting QEMU: what it is given, what is left of it, and what is said when it does not start."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from klosdbg.errors import DataError, TargetLost
+from klosdbg.targets import private_dir
+from klosdbg.targets.private_dir import PrivateDirectory, remove_abandoned
+from klosdbg.targets.qemu import QemuOptions, QemuProcess, command_line, start_qemu
+from tests.live.tiny import image, needs_qemu, symbols, value
+
+pytestmark = [pytest.mark.qemu, needs_qemu]
+
+
+def options(**changes: object) -> QemuOptions:
+    return QemuOptions(**{"image": image(), "headless": True, **changes})  # type: ignore[arg-type]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until_dead(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not is_alive(pid)
+
+
+def test_its_directory_is_private_and_goes_with_it() -> None:
+    process = QemuProcess(options())
+    target = process.attach()
+    assert stat.S_IMODE(process.directory.stat().st_mode) == 0o700
+    assert {"gdb", "qmp", "console.log", "serial.log"} <= set(os.listdir(process.directory))
+    assert os.getpgid(process.pid) == process.pid
+    target.close()
+    target.close()
+    assert not is_alive(process.pid)
+    assert not process.directory.exists()
+
+
+def test_the_console_is_what_the_guest_writes_to_its_port() -> None:
+    target = start_qemu(options())
+    assert target.control is not None
+    assert target.read_console is not None
+    assert target.read_console() == b""
+    target.control.insert(symbols()["loop"])
+    target.control.resume()
+    target.control.wait(20)
+    assert target.read_console() == b"K"
+    target.close()
+
+
+def test_a_deterministic_guest_does_the_same_each_time() -> None:
+    def count() -> int:
+        target = start_qemu(options(deterministic=True))
+        assert target.control is not None
+        target.control.insert(symbols()["tick"])
+        for _ in range(5):
+            target.control.resume()
+            target.control.wait(20)
+        counted = value(target, "counter")
+        target.close()
+        return counted
+
+    assert count() == count() > 0
+
+
+def test_arguments_of_the_user_take_the_place_of_ours() -> None:
+    given = ("-serial", "null", "-nic", "user", "-display", "curses")
+    command = command_line(options(extra_args=given, append="seed=7"), Path("/d"), is_own=True)
+    assert command[-len(given) :] == list(given)
+    for name in ("-serial", "-display"):
+        assert command.count(name) == 1
+    assert "-net" not in command
+    assert command[command.index("-append") + 1] == "seed=7"
+    assert "isa-debug-exit,iobase=0xf4,iosize=4" in command
+    assert "isa-debug-exit,iobase=0xf4,iosize=4" not in command_line(options(), Path("/d"), False)
+
+
+def test_only_an_image_that_describes_itself_gets_the_exit_port(tmp_path: Path) -> None:
+    own = tmp_path / "own.elf"
+    own.write_bytes(image().read_bytes() + b"KLOSINFO")
+    for path, count in ((own, 1), (image(), 0)):
+        process = QemuProcess(options(image=path))
+        arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        process.attach().close()
+        assert arguments.count(b"isa-debug-exit") == count
+
+
+def test_what_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(TargetLost, match="apt install qemu-system-x86"):
+        start_qemu(options(qemu="qemu-system-none"))
+    with pytest.raises(DataError, match="cannot read the image /nonexistent: no such file"):
+        start_qemu(options(image=Path("/nonexistent")))
+    with pytest.raises(TargetLost, match=r"QEMU ended \(status 1\): .*-nonsense: invalid option"):
+        start_qemu(options(extra_args=("-nonsense",)))
+    text = tmp_path / "no-image"
+    text.write_text("hello")
+    with pytest.raises(TargetLost, match=r"QEMU ended \(status 1\): "):
+        start_qemu(options(image=text))
+    broken = tmp_path / "qemu"
+    broken.write_bytes(b"\x7fELF")
+    broken.chmod(0o755)
+    with pytest.raises(TargetLost, match="cannot start"):
+        start_qemu(options(qemu=str(broken)))
+    assert not [path for path in Path(tempfile.gettempdir()).glob("klosdbg-*") if is_mine(path)]
+
+
+def is_mine(path: Path) -> bool:
+    return path.stat().st_ctime > time.time() - 1 and not (path / "gdb").exists()
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from klosdbg.targets.qemu import QemuOptions, QemuProcess
+process = QemuProcess(QemuOptions(image=Path(sys.argv[1]), headless=True))
+target = process.attach()
+target.control.resume()
+print(process.pid, process.directory, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_qemu_outlives_its_owner(signal_number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(image())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert owner.stdout is not None
+    pid, directory = owner.stdout.readline().split()
+    assert is_alive(int(pid))
+    owner.send_signal(signal_number)
+    owner.wait()
+    owner.stdout.close()
+    assert wait_until_dead(int(pid))
+    monkeypatch.setattr(private_dir, "_MIN_AGE", 0)
+    remove_abandoned()
+    assert not Path(directory).exists()
+
+
+def test_directories_in_use_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_dir, "_MIN_AGE", 0)
+    ours = PrivateDirectory()
+    unlocked = Path(tempfile.mkdtemp(prefix="klosdbg-"))
+    remove_abandoned()
+    assert ours.path.exists()
+    assert unlocked.exists(), "without a lock it is none of ours"
+    ours.remove()
+    unlocked.rmdir()

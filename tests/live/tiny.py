@@ -1,0 +1,46 @@
+"""The tiny guest (guests/tiny.S): built once, and where its symbols are."""
+
+import functools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from klosdbg.ports import Target
+
+SOURCE = Path(__file__).parent / "guests" / "tiny.S"
+QEMU = "qemu-system-i386"
+
+needs_qemu = pytest.mark.skipif(
+    shutil.which(QEMU) is None, reason=f"{QEMU} is not installed: apt install qemu-system-x86"
+)
+
+
+@functools.cache
+def image() -> Path:
+    """Build the guest. Linked without a header segment, which would lie below 1 MiB."""
+    path = Path(tempfile.mkdtemp(prefix="tiny-guest-")) / "tiny.elf"
+    linker = "-Wl,-Ttext=0x100000,--build-id=none,-N,--no-warn-rwx-segments"
+    command = ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", linker, "-o", str(path)]
+    subprocess.run([*command, str(SOURCE)], check=True)
+    return path
+
+
+@functools.cache
+def symbols() -> Mapping[str, int]:
+    """Return the linear addresses of its symbols."""
+    listing = subprocess.check_output(["nm", str(image())], text=True)
+    return {row.split()[2]: int(row.split()[0], 16) for row in listing.splitlines()}
+
+
+def value(target: Target, name: str) -> int:
+    """Read one of its variables."""
+    return int.from_bytes(target.linear.read(symbols()[name], 4), "little")
+
+
+def set_mode(target: Target, mode: int) -> None:
+    """Tell it what to do next: 0 count, 1 halt between counts, 2 triple fault."""
+    assert target.linear_writer is not None
+    target.linear_writer.write(symbols()["mode"], mode.to_bytes(4, "little"))
