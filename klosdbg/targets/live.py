@@ -70,7 +70,7 @@ def connect(target: str, qmp: str | None = None) -> Target:
     try:
         was_running = connection.status() == "running"
         return add_qmp(
-            open_rsp(target, reset=connection.reset, was_running=was_running), connection
+            open_rsp(target, revive=connection.reset, was_running=was_running), connection
         )
     except BaseException:
         connection.close()

@@ -87,7 +87,7 @@ class QemuProcess:
         """Connect to its stub and, when first needed, to its QMP."""
         qmp = Qmp(f"unix:{self._path(_QMP)}", self.last_words)
         link = RspLink(self._connect(), self._name, self.last_words)
-        target = add_qmp(greet(link, reset=qmp.reset), qmp)
+        target = add_qmp(greet(link, revive=qmp.reset), qmp)
 
         def close() -> None:
             self.close()

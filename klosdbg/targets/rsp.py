@@ -36,32 +36,32 @@ class RspPorts:
 
 
 def open_rsp(
-    spec: str, *, reset: Callable[[], None] | None = None, was_running: bool = False
+    spec: str, *, revive: Callable[[], None] | None = None, was_running: bool = False
 ) -> RspPorts:
     """Connect to a stub at ``host:port`` or ``unix:PATH``; ``TargetLost`` where nobody answers.
 
-    ``was_running`` is what somebody else knows about the guest before this connection stopped it,
-    ``reset`` a better way to reset it than the monitor's.
+    ``was_running`` is what somebody else knows about the guest before this connection stopped it;
+    ``revive`` resets a machine that shuts down where others reset.
     """
-    return greet(RspLink(open_socket(spec), spec), reset=reset, was_running=was_running)
+    return greet(RspLink(open_socket(spec), spec), revive=revive, was_running=was_running)
 
 
 def greet(
-    link: RspLink, *, reset: Callable[[], None] | None = None, was_running: bool = False
+    link: RspLink, *, revive: Callable[[], None] | None = None, was_running: bool = False
 ) -> RspPorts:
     """Make the ports of a stub that has just been connected to."""
     try:
-        return _ports(link, reset, was_running)
+        return _ports(link, revive, was_running)
     except BaseException:
         link.close()
         raise
 
 
-def _ports(link: RspLink, reset: Callable[[], None] | None, was_running: bool) -> RspPorts:
+def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) -> RspPorts:
     stub = RspStub(link)
     stub.was_running |= was_running
     registers = RspRegisters(stub)
-    control = RspControl(stub, registers.read, reset)
+    control = RspControl(stub, registers.read, revive)
     monitor = RspMonitor(stub)
 
     def close() -> None:

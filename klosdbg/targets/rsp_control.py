@@ -23,16 +23,16 @@ class RspControl:
     """
 
     def __init__(
-        self, stub: RspStub, read_cpu: Callable[[], Cpu], reset: Callable[[], None] | None = None
+        self, stub: RspStub, read_cpu: Callable[[], Cpu], revive: Callable[[], None] | None = None
     ) -> None:
         self._stub = stub
         self._read_cpu = read_cpu
-        self._reset = reset or self._reset_by_monitor
+        self._revive = revive
         self._wanted: Counter[int] = Counter()
         self._armed: frozenset[int] = frozenset()
         self._stepping = False
         self._last = StopEvent("interrupt", _SIGINT)
-        if self._is_shut_down():
+        if self._is("shutdown"):
             self._last = StopEvent("shutdown", _SIGQUIT)
 
     @property
@@ -90,12 +90,12 @@ class RspControl:
     def reset(self) -> StopEvent:
         """Reset the machine and stop at its first instruction; breakpoints stay."""
         self.interrupt()
-        self._reset()
+        self._stub.monitor("system_reset")
         self._stub.forget_registers()
-        if self._is_shut_down():
-            raise TargetError(
-                "QEMU shut down where it should have reset: attach with --qmp to reset it"
-            )
+        if self._revive and not self._is("prelaunch"):
+            self._revive()
+        if not self._is("prelaunch"):
+            raise TargetError("this QEMU shuts down instead of a reset: attach with --qmp as well")
         self._last = StopEvent("interrupt", _SIGINT)
         return self._last
 
@@ -162,13 +162,10 @@ class RspControl:
         if self._stub.running:
             raise TargetError(f"the guest is running: interrupt it before you {wish}")
 
-    def _is_shut_down(self) -> bool:
+    def _is(self, state: str) -> bool:
         try:
-            return "(shutdown)" in self._stub.monitor("info status")
+            return f"({state})" in self._stub.monitor("info status")
         except TargetLost:
             raise
         except TargetError:
             return False
-
-    def _reset_by_monitor(self) -> None:
-        self._stub.monitor("system_reset")

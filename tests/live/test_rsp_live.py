@@ -232,14 +232,18 @@ def test_128_kib_take_few_round_trips(target: Target) -> None:
 class Foreign:
     """A QEMU that somebody else started."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *arguments: str) -> None:
         self.gdb, self.qmp = f"unix:{directory}/gdb", f"unix:{directory}/qmp"
         command = [QEMU, "-display", "none", "-net", "none", "-kernel", str(image()), "-S"]
         command += ["-gdb", f"{self.gdb},server=on,wait=off"]
         command += ["-qmp", f"{self.qmp},server=on,wait=off"]
-        self.process = subprocess.Popen(command)
+        self.process = subprocess.Popen([*command, *arguments])
         while not (directory / "gdb").exists():
             time.sleep(0.01)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def status(self) -> str:
         qmp = Qmp(self.qmp)
@@ -259,8 +263,7 @@ class Foreign:
 def foreign(tmp_path: Path) -> Iterator[Foreign]:
     started = Foreign(tmp_path)
     yield started
-    started.process.kill()
-    started.process.wait()
+    started.kill()
 
 
 @pytest.mark.parametrize("through_qmp", [False, True])
@@ -296,13 +299,26 @@ def test_without_qmp_a_running_guest_is_not_read(foreign: Foreign) -> None:
     target.close()
 
 
-def test_a_reset_without_qmp(foreign: Foreign) -> None:
-    target = connect(foreign.gdb)
+@pytest.mark.parametrize("through_qmp", [False, True])
+def test_a_reset_leaves_the_machine_as_it_was_started(foreign: Foreign, through_qmp: bool) -> None:
+    target = connect(foreign.gdb, foreign.qmp if through_qmp else None)
     run_to(target, "loop")
     control(target).reset()
     assert target.registers.read().linear_pc == 0xFFFFFFF0
     run_to(target, "loop")
+    set_mode(target, 2)
+    run_to(target, "_start")
     target.close()
+
+
+def test_a_machine_that_shuts_down_is_not_reset_without_qmp(tmp_path: Path) -> None:
+    foreign = Foreign(tmp_path, "-action", "reboot=shutdown,shutdown=pause")
+    target = connect(foreign.gdb)
+    run_to(target, "loop")
+    with pytest.raises(TargetError, match="attach with --qmp"):
+        control(target).reset()
+    target.close()
+    foreign.kill()
 
 
 def test_a_second_client_is_told_within_two_seconds(foreign: Foreign) -> None:

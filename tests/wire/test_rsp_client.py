@@ -1,6 +1,8 @@
 """The client against a stub that misbehaves."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +24,7 @@ from klosdbg.wire.rsp import encode
 from tests.wire.fake_stub import Answer, FakeStub, command, printed
 
 OK = encode(b"OK")
+SLOW_LIBRARIES = {"qemu.qmp", "capstone", "prompt_toolkit"}
 LINEAR_PC = 0x101000
 
 Start = Callable[..., tuple[FakeStub, RspPorts]]
@@ -345,3 +348,9 @@ def test_a_register_that_does_not_take_the_value_is_told(start: Start) -> None:
         writer.write("gdtr", 0)
     with pytest.raises(TargetError, match="does not fit"):
         writer.write("eax", 1 << 32)
+
+
+def test_targets_import_no_slow_library_before_they_need_it() -> None:
+    script = "import sys, klosdbg.targets.qemu, klosdbg.targets.live; print(*sys.modules)"
+    imported = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert not SLOW_LIBRARIES & set(imported.split())
