@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from klosdbg.errors import TargetError, TargetLost, TargetTimeout
 from klosdbg.ports import StopEvent, StopReason
+from klosdbg.targets.interrupts import interrupts_deferred
 from klosdbg.targets.rsp_link import REPLY_TIMEOUT
 from klosdbg.targets.rsp_stub import RspStub
 from klosdbg.wire.rsp_replies import StopReply, parse_stop
@@ -42,10 +43,11 @@ class RspControl:
 
     def resume(self) -> None:
         """Let the guest run, stepping off a breakpoint under it first."""
-        self._require_alive()
-        if self._at_breakpoint() and self.step().reason != "step":
-            return
-        self._go()
+        with interrupts_deferred:
+            self._require_alive()
+            if self._at_breakpoint() and self._step().reason != "step":
+                return
+            self._go()
 
     def wait(self, timeout: float | None) -> StopEvent:
         """Wait for the guest to stop; at once where it is stopped, and then say why once more."""
@@ -59,10 +61,7 @@ class RspControl:
     def step(self) -> StopEvent:
         """Execute one instruction; one that waits (``hlt``) is interrupted after a second."""
         self._require_alive()
-        self._stub.resume([], b"s")
-        self._stepping = True
-        payload = self._stub.wait_stop(_STEP_PATIENCE)
-        return self._note(parse_stop(payload)) if payload else self.interrupt()
+        return self._step()
 
     def interrupt(self) -> StopEvent:
         """Stop a running guest; a stopped one stays as it is."""
@@ -103,6 +102,12 @@ class RspControl:
         """Take every breakpoint out of the stub and leave the guest as it was found."""
         self.interrupt()
         self._stub.leave(sorted(self._armed))
+
+    def _step(self) -> StopEvent:
+        self._stub.resume([], b"s")
+        self._stepping = True
+        payload = self._stub.wait_stop(_STEP_PATIENCE)
+        return self._note(parse_stop(payload)) if payload else self.interrupt()
 
     def _go(self) -> None:
         gone = sorted(self._armed - self._wanted.keys())

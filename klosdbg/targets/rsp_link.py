@@ -98,7 +98,7 @@ class RspLink:
 
     def monitor(self, command: bytes) -> list[bytes]:
         """Send a ``qRcmd`` and return its console packets and then the final reply."""
-        with interrupts_deferred():
+        with interrupts_deferred:
             self._begin([command])
             self._send(self._only_frame)
             replies: list[bytes] = []
@@ -118,7 +118,7 @@ class RspLink:
 
         Acknowledgements go ahead of the replies: a byte sent later would stop the guest.
         """
-        with interrupts_deferred():
+        with interrupts_deferred:
             self._begin([*before, action])
             self._stops.clear()
             early = [encode(payload) + self._codec.acknowledge_early(1) for payload in before]
@@ -135,7 +135,7 @@ class RspLink:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._readable(remaining):
                 return None
-            with interrupts_deferred():
+            with interrupts_deferred:
                 self._only_frame = b""
                 self._take(self._read())
                 self._acknowledge()
@@ -147,7 +147,7 @@ class RspLink:
 
     def send_interrupt(self) -> None:
         """Send the byte that stops a running guest."""
-        with interrupts_deferred():
+        with interrupts_deferred:
             self._send(INTERRUPT)
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class RspLink:
     def _exchange(
         self, payloads: Sequence[bytes], timeout: float, silence: str | None = None
     ) -> list[bytes]:
-        with interrupts_deferred():
+        with interrupts_deferred:
             self._begin(payloads)
             replies: list[bytes] = []
             sent = 0

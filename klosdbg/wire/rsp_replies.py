@@ -1,7 +1,9 @@
 """What a GDB remote stub answers: payload bytes to records. Garbage is a ``ProtocolError``."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from klosdbg.errors import ProtocolError
@@ -11,6 +13,7 @@ MAX_PACKET_SIZE = 0x20000
 
 _SHOWN = 40
 _HEX = re.compile(rb"[0-9a-fA-F]*")
+_NUMBER = re.compile(r"[0-9a-fA-F]+")
 _ERROR = re.compile(rb"E(?:[0-9a-fA-F]{2}|\..*)", re.DOTALL)
 _STOP = re.compile(rb"(?:[TS][0-9a-fA-F]{2}|[WX][0-9a-fA-F])")
 _WATCHES: dict[str, Literal["watch", "rwatch", "awatch"]] = {
@@ -41,8 +44,8 @@ class StopReply:
     thread: ThreadId | None = None
     watch: Literal["watch", "rwatch", "awatch"] | None = None
     watch_address: int | None = None
-    registers: dict[int, bytes] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
+    registers: Mapping[int, bytes] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,43 +99,43 @@ def parse_thread_id(text: str) -> ThreadId:
     return ThreadId(int(tid or "-1", 16), None if pid is None else int(pid, 16))
 
 
+@lru_cache(maxsize=64)
 def parse_stop(payload: bytes) -> StopReply:
-    """Parse a ``T``, ``S``, ``W`` or ``X`` stop reply."""
-    if not is_stop(payload):
-        raise garbage("a stop reply", payload)
-    text = payload.decode("latin-1")
-    if text[0] in "WX":
-        kind: Literal["exited", "terminated"] = "exited" if text[0] == "W" else "terminated"
-        return StopReply(kind, int(text[1:].partition(";")[0], 16))
-    pairs = [pair.partition(":") for pair in text[3:].split(";") if pair]
-    if any(not separator for _, separator, _ in pairs):
-        raise garbage("a stop reply", payload)
+    """Parse a ``T``, ``S``, ``W`` or ``X`` stop reply; cached, as a tracer sees few kinds."""
     try:
-        return _stopped(int(text[1:3], 16), {key: value for key, _, value in pairs})
+        if not is_stop(payload):
+            raise ValueError
+        text = payload.decode("latin-1")
+        if text[0] == "W":
+            return StopReply("exited", int(text[1:].partition(";")[0], 16))
+        if text[0] == "X":
+            return StopReply("terminated", int(text[1:].partition(";")[0], 16))
+        return _stopped(int(text[1:3], 16), text[3:])
     except ValueError:
         raise garbage("a stop reply", payload) from None
 
 
-def _stopped(signal: int, pairs: dict[str, str]) -> StopReply:
+def _stopped(signal: int, text: str) -> StopReply:
+    pairs = dict(_pair(item) for item in text.split(";") if item)
     watch = next((key for key in pairs if key in _WATCHES), None)
-    registers = {
-        int(key, 16): bytes.fromhex(value)
-        for key, value in pairs.items()
-        if re.fullmatch(r"[0-9a-fA-F]+", key)
-    }
+    numbered = {key for key in pairs if _NUMBER.fullmatch(key)}
+    others = pairs.keys() - numbered - _WATCHES.keys() - {"thread"}
     return StopReply(
         "stopped",
         signal,
         parse_thread_id(pairs["thread"]) if "thread" in pairs else None,
         _WATCHES[watch] if watch else None,
         int(pairs[watch], 16) if watch else None,
-        registers,
-        {
-            key: value
-            for key, value in pairs.items()
-            if key not in _WATCHES and key != "thread" and not re.fullmatch(r"[0-9a-fA-F]+", key)
-        },
+        {int(key, 16): bytes.fromhex(pairs[key]) for key in numbered},
+        {key: pairs[key] for key in others},
     )
+
+
+def _pair(item: str) -> tuple[str, str]:
+    key, separator, value = item.partition(":")
+    if not separator:
+        raise ValueError
+    return key, value
 
 
 def parse_features(payload: bytes) -> Features:

@@ -93,8 +93,9 @@ def test_only_an_image_that_describes_itself_gets_the_exit_port(tmp_path: Path) 
     own.write_bytes(image().read_bytes() + b"KLOSINFO")
     for path, count in ((own, 1), (image(), 0)):
         process = QemuProcess(options(image=path))
+        target = process.attach()
         arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        process.attach().close()
+        target.close()
         assert arguments.count(b"isa-debug-exit") == count
 
 

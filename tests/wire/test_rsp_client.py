@@ -227,6 +227,17 @@ def test_a_breakpoint_under_the_program_counter_is_stepped_off(start: Start) -> 
     assert stub.requests[-3:] == [b"s", b"Z0,101000,1", b"c"]
 
 
+def test_no_registers_are_read_to_leave_the_breakpoint_that_just_stopped_it(start: Start) -> None:
+    stub, ports = start({b"c": [encode(b"T05thread:01;")]})
+    ports.control.insert(0x2000)
+    ports.control.resume()
+    ports.control.wait(1)
+    before = len(stub.requests)
+    ports.control.resume()
+    ports.control.wait(1)
+    assert stub.requests[before:] == [b"s", b"c"]
+
+
 def test_removing_what_was_not_set_is_an_error(start: Start) -> None:
     _, ports = start()
     with pytest.raises(TargetError, match="no breakpoint at 0x00001000"):

@@ -67,14 +67,18 @@ def test_stop_replies(payload: bytes, expected: StopReply) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"OK", b"T", b"Tzz", b"T05thread", b"T05watch:xyz;", b"T0505:9;", b"Wxx"]
+    "payload",
+    [b"", b"OK", b"T", b"Tzz", b"T05thread", b"T05watch:xyz;", b"T0505:9;", b"Wxx", b"W1zz"],
 )
 def test_garbage_is_no_stop_reply(payload: bytes) -> None:
     with pytest.raises(ProtocolError, match="a stop reply"):
         parse_stop(payload)
 
 
-@given(st.binary(max_size=60))
+STARTS = (b"T05", b"S05", b"W0", b"X0", b"m", b"vCont;", b"Z0,", b"M0,0", b"PacketSize=", b"<t")
+
+
+@given(st.builds(bytes.__add__, st.sampled_from((b"", *STARTS)), st.binary(max_size=40)))
 def test_parsers_take_any_bytes(payload: bytes) -> None:
     parsers = (
         parse_stop,
