@@ -1,5 +1,6 @@
 """The tiny guest (guests/tiny.S): built once, and where its symbols are."""
 
+import atexit
 import functools
 import shutil
 import subprocess
@@ -21,7 +22,9 @@ needs_qemu = pytest.mark.skipif(
 @functools.cache
 def image() -> Path:
     """Build the guest. Linked without a header segment, which would lie below 1 MiB."""
-    path = Path(tempfile.mkdtemp(prefix="tiny-guest-")) / "tiny.elf"
+    directory = Path(tempfile.mkdtemp(prefix="tiny-guest-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    path = directory / "tiny.elf"
     linker = "-Wl,-Ttext=0x100000,--build-id=none,-N,--no-warn-rwx-segments"
     command = ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", linker, "-o", str(path)]
     subprocess.run([*command, str(SOURCE)], check=True)
