@@ -26,7 +26,7 @@ _MAX_PHYSICAL_BITS = 52
 
 @dataclass(frozen=True, slots=True)
 class PageEntry:
-    """An entry of a paging structure; ``level`` 1 is a PTE, 5 a PML5E; ``mode`` says how to read it.
+    """An entry of a paging structure: ``level`` 1 is a PTE, 5 a PML5E.
 
     Where ``present`` is False the processor ignores every other bit.
     """
@@ -166,7 +166,8 @@ class PageEntry:
 
     def _must_be_zero(self, physical_bits: int, nxe: bool) -> int:
         if self.narrow:
-            return 1 << 21 if self.large else 0
+            width = min(max(physical_bits, 32), 40)
+            return 0x3F_FFFF & ~((1 << (width - 19)) - 1) if self.large else 0
         mask = _ADDRESS & ~((1 << physical_bits) - 1) | (0 if nxe else 1 << 63)
         if self.mode == "PAE":
             mask |= 0x7FF << 52
@@ -277,8 +278,8 @@ def walk(read_physical: ReadPhysical, linear: int, paging: Paging) -> Walk:
         at = table + index * size
         raw = read_physical(at, size)
         if raw is None or len(raw) < size:
-            why = f"the {NAMES[level]} at physical {at:#x} cannot be read"
-            return Walk(linear, paging, tuple(steps), why, at)
+            unread = f"the {NAMES[level]} at physical {at:#x} cannot be read"
+            return Walk(linear, paging, tuple(steps), unread, at)
         entry = decode_pte(int.from_bytes(raw, "little"), paging.mode, level)
         steps.append(Step(index, at, entry))
         why = _stops(entry, paging)
