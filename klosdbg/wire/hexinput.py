@@ -78,11 +78,18 @@ def parse_hex(source: str | Sequence[str], as_bytes: bool = False) -> HexInput:
     tokens = [token for line in lines for token in _SEPARATOR.split(line) if token]
     digits = _checked([_digits(token) for token in tokens])
     prefixed = any(token[:2] in ("0x", "0X") for token in tokens)
-    pairs = len(digits) > 1 and not prefixed and all(len(d) == 2 for d in digits)
-    if as_bytes or pairs:
+    if as_bytes or (len(digits) > 1 and not prefixed and _are_bytes(digits)):
         return HexInput("memory", b"".join(map(_bytes, digits)))
     widths = tuple((len(d) + 1) // 2 for d in digits)
     return HexInput("number", numbers=tuple(int(d, 16) for d in digits), widths=widths)
+
+
+def _are_bytes(digits: Sequence[str]) -> bool:
+    lengths = {len(d) for d in digits}
+    if min(lengths) <= 2 and lengths != {2}:
+        odd = next(d for d in digits if len(d) != 2)
+        raise UsageError(f"{_short(odd)!r} among bytes: give bytes two digits, numbers a 0x")
+    return lengths == {2}
 
 
 def _data_of(line: str) -> str | None:
