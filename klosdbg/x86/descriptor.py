@@ -155,7 +155,8 @@ class Gate:
     """A call, task, interrupt or trap gate.
 
     ``low5`` is bits 36:32 (parameter count, or interrupt stack table), ``high3`` bits 39:37 and
-    ``reserved`` bits 127:96 of a 16-byte one. A task gate has no use for its offset.
+    ``reserved`` bits 127:96 of a 16-byte one. A 16-bit gate uses 16 bits of offset: bits 63:48 are
+    then ``unused``. A task gate has no use for its offset.
     """
 
     raw: bytes
@@ -169,6 +170,7 @@ class Gate:
     dpl: int
     present: bool
     reserved: int
+    unused: int = 0
 
     @property
     def params(self) -> int:
@@ -287,11 +289,14 @@ def _system(raw: bytes, low: int, kind: str, width: int, upper: int) -> SystemSe
 
 
 def _gate(raw: bytes, low: int, kind: str, width: int, upper: int) -> Gate:
+    upper_offset = bits(low, 63, 48)
     return Gate(
         raw=raw,
         kind=kind,
         bits=width,
-        offset=bits(low, 15, 0) | bits(low, 63, 48) << 16 | bits(upper, 31, 0) << 32,
+        offset=bits(low, 15, 0)
+        | (upper_offset << 16 if width != 16 else 0)
+        | bits(upper, 31, 0) << 32,
         target_selector=bits(low, 31, 16),
         low5=bits(low, 36, 32),
         high3=bits(low, 39, 37),
@@ -299,6 +304,7 @@ def _gate(raw: bytes, low: int, kind: str, width: int, upper: int) -> Gate:
         dpl=bits(low, 46, 45),
         present=bit(low, 47),
         reserved=bits(upper, 63, 32),
+        unused=upper_offset if width == 16 else 0,
     )
 
 
