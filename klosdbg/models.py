@@ -7,6 +7,7 @@ from klosdbg.x86.cpu import SegmentRegister
 from klosdbg.x86.descriptor import Descriptor
 from klosdbg.x86.disasm import Instruction
 from klosdbg.x86.enforcement import ProbeResult
+from klosdbg.x86.findings import Finding
 from klosdbg.x86.selector import Selector
 
 
@@ -174,3 +175,15 @@ class Diagnosis:
             or any(version is None for _, version in self.packages)
             or any(p.accelerator == "tcg" and p.status != "ok" for p in self.probes)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What ``decode`` made of its input, and what is wrong with it.
+
+    ``order`` tells how hexadecimal was read: as a number, or as bytes in memory; None for text.
+    """
+
+    model: object
+    order: Literal["number", "memory"] | None = None
+    findings: tuple[Finding, ...] = ()

@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "read",
         "models",
         "ports",
+        "wire",
         "x86",
     },
     "frontend": {"errors", "commands", "views", "session"},

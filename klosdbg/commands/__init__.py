@@ -1,11 +1,11 @@
-"""Every command. A family is a module here; a new command needs one file, and a new family its name."""
+"""Every command. A family is a module here; a new family needs one file and its name here."""
 
 import importlib
 from functools import cache
 
 from klosdbg.commands.base import Command
 
-FAMILIES = ("look", "memory", "klos", "run", "breakpoints", "write", "offline", "doctor", "help")
+FAMILIES = ("look", "memory", "klos", "run", "breakpoints", "write", "decode", "doctor", "help")
 
 
 @cache

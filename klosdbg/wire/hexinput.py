@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from klosdbg.errors import DataError, UsageError
+from klosdbg.x86.descriptor import descriptor_size
 
 Order = Literal["number", "memory"]
 
@@ -41,6 +42,14 @@ class HexInput:
         if self.order == "memory" or self._words_of(size):
             return tuple(_whole(self.joined, size, what))
         return tuple(self._fitting(n, size, what).to_bytes(size, "little") for n in self.numbers)
+
+    def long_descriptors(self) -> tuple[bytes, ...]:
+        """Cut into descriptors of long mode: 16 bytes for a system descriptor (S=0), else 8."""
+        raw = self.raw
+        if self.order == "number":
+            lone = len(self.numbers) == 1
+            raw = b"".join(_long_number(number, lone) for number in self.numbers)
+        return tuple(_cut_long(raw))
 
     def values(self, size: int, what: str) -> tuple[int, ...]:
         """Read values of ``size`` bytes; raise ``UsageError`` as ``structures`` does."""
@@ -146,6 +155,23 @@ def _whole(raw: bytes, size: int, what: str) -> Iterator[bytes]:
     if len(raw) % size or not raw:
         raise UsageError(f"{len(raw)} bytes given: {what} has {size}")
     return (raw[i : i + size] for i in range(0, len(raw), size))
+
+
+def _long_number(number: int, lone: bool) -> bytes:
+    if number >> 128:
+        raise UsageError(f"{number:#x} is too long: a descriptor has 8 or 16 bytes in long mode")
+    raw = number.to_bytes(16, "little")
+    size = descriptor_size(raw, long_mode=True) if lone else 8
+    return raw if any(raw[8:]) else raw[:size]
+
+
+def _cut_long(raw: bytes) -> Iterator[bytes]:
+    while raw:
+        size = descriptor_size(raw, long_mode=True)
+        if len(raw) < size or len(raw) < 8:
+            raise UsageError(f"{len(raw)} bytes left over: this descriptor has {size} in long mode")
+        yield raw[:size]
+        raw = raw[size:]
 
 
 def _short(token: str) -> str:

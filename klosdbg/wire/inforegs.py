@@ -1,6 +1,7 @@
 """QEMU's ``info registers`` text, also as ``-d int`` and ``-d cpu_reset`` log it, to a Cpu."""
 
 import re
+from collections.abc import Iterable, Iterator
 
 from klosdbg.errors import ProtocolError
 from klosdbg.x86.cpu import SEGMENTS, Cpu, SegmentRegister, TableRegister
@@ -13,6 +14,8 @@ _SEGMENT = re.compile(
 )
 _TABLE = re.compile(r"^(GDT|IDT)=\s+([0-9a-fA-F]{8,16}) ([0-9a-fA-F]{8})", re.MULTILINE)
 _EFER = re.compile(r"\bEFER=([0-9a-fA-F]{1,16})\b")
+_FIRST = re.compile(r"[ER](AX|IP) *=")
+_NOT_REGISTERS = "this is no 'info registers' text: EIP, EFL, CS or CR0 is missing"
 _NAMES = {"LDT": "ldtr", "TR": "tr"}
 _GPR32 = ("EAX", "EBX", "ECX", "EDX", "ESI", "EDI", "EBP", "ESP")
 _GPR64 = ("RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", *(f"R{n}" for n in range(8, 16)))
@@ -24,7 +27,41 @@ def parse_info_registers(text: str) -> Cpu:
     Rows that are missing (old versions print no EFER, KVM may leave out rows) count as zero, but
     CS, EIP or RIP, and CR0 have to be there.
     """
-    text = text.replace("\r\n", "\n")
+    cpu, missing = _parse(text.replace("\r\n", "\n"))
+    if {"CS", "CR0"} & set(missing):
+        raise ProtocolError(_NOT_REGISTERS)
+    return cpu
+
+
+def parse_dumps(text: str) -> tuple[tuple[Cpu, tuple[str, ...]], ...]:
+    """Parse every register dump of a log, each with the names of the rows that it lacks.
+
+    A dump begins at EAX or RAX, or at EIP or RIP where those are missing. Raise ``ProtocolError``
+    where there is none, or one without EFL or RFL.
+    """
+    dumps = tuple(map(_parse, _cut(text.splitlines())))
+    if not dumps:
+        raise ProtocolError(_NOT_REGISTERS)
+    return dumps
+
+
+def _cut(lines: Iterable[str]) -> Iterator[str]:
+    dump: list[str] = []
+    counted = False
+    for line in lines:
+        first = _FIRST.match(line)
+        if first and (first[1] == "AX" or counted or not dump):
+            if dump:
+                yield "\n".join(dump)
+            dump, counted = [], False
+        if first or dump:
+            dump.append(line)
+            counted |= bool(first and first[1] == "IP")
+    if dump:
+        yield "\n".join(dump)
+
+
+def _parse(text: str) -> tuple[Cpu, tuple[str, ...]]:
     segments = {_NAMES.get(m[1], m[1].lower()): _segment(m) for m in _SEGMENT.finditer(text)}
     tables = {m[1]: TableRegister(int(m[2], 16), int(m[3], 16)) for m in _TABLE.finditer(text)}
     values = {m[1]: int(m[2], 16) for m in _PAIR.finditer(text)}
@@ -32,12 +69,16 @@ def parse_info_registers(text: str) -> Cpu:
     wide = "RIP" in values
     pc = values.get("RIP" if wide else "EIP")
     flags = values.get("RFL" if wide else "EFL")
-    if pc is None or flags is None or "cs" not in segments or "CR0" not in values:
-        raise ProtocolError("this is no 'info registers' text: EIP, EFL, CS or CR0 is missing")
+    if pc is None or flags is None:
+        raise ProtocolError(_NOT_REGISTERS)
+    missing = [n.upper() for n in SEGMENTS if n not in segments]
+    missing += [n for n in ("LDT", "TR") if _NAMES[n] not in segments]
+    missing += [n for n in ("GDT", "IDT") if n not in tables]
+    missing += [n for n in ("CR0", "CR2", "CR3", "CR4") if n not in values]
     for name in (*SEGMENTS, "ldtr", "tr"):
         segments.setdefault(name, SegmentRegister(name, 0, 0, 0, 0))
     none = TableRegister(0, 0)
-    return Cpu(
+    cpu = Cpu(
         gpr={n.lower(): values.get(n, 0) for n in (_GPR64 if wide else _GPR32)},
         eip=pc,
         eflags=flags,
@@ -45,7 +86,7 @@ def parse_info_registers(text: str) -> Cpu:
         segments=segments,
         gdtr=tables.get("GDT", none),
         idtr=tables.get("IDT", none),
-        cr0=values["CR0"],
+        cr0=values.get("CR0", 0),
         cr2=values.get("CR2", 0),
         cr3=values.get("CR3", 0),
         cr4=values.get("CR4", 0),
@@ -55,6 +96,7 @@ def parse_info_registers(text: str) -> Cpu:
         smm=_flag(text, "SMM", False),
         hlt=_flag(text, "HLT", False),
     )
+    return cpu, tuple(missing)
 
 
 def _segment(match: re.Match[str]) -> SegmentRegister:

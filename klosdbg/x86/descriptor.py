@@ -215,6 +215,12 @@ class Reserved:
 Descriptor = Segment | SystemSegment | Gate | Empty | Reserved
 
 
+def descriptor_size(raw: bytes, long_mode: bool = False) -> int:
+    """Tell how many bytes the GDT or LDT entry that begins with ``raw`` occupies: 8 or 16."""
+    system = long_mode and len(raw) > 5 and not raw[5] & 0x10
+    return 16 if system and raw[5] & 0xF in _LONG_KINDS else 8
+
+
 @lru_cache(maxsize=65536)
 def decode_descriptor(raw: bytes, long_mode: bool = False) -> Descriptor:
     """Decode a GDT or LDT entry of 8 bytes, or 16 for a system descriptor in long mode. Total."""

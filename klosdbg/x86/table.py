@@ -4,7 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from klosdbg.x86.descriptor import Descriptor, decode_descriptor, decode_gate
+from klosdbg.x86.descriptor import (
+    Descriptor,
+    decode_descriptor,
+    decode_gate,
+    descriptor_size,
+)
 from klosdbg.x86.vectors import vector_name
 
 TableKind = Literal["gdt", "ldt", "idt"]
@@ -12,7 +17,6 @@ Pieces = Iterable[tuple[int, bytes | None]]
 """Memory as ``(address, bytes)`` in order of address; None where it could not be read."""
 
 _IDT_VECTORS = 256
-_LONG_SYSTEM_TYPES = (0x2, 0x9, 0xB, 0xC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +120,10 @@ def _gather(base: int, size: int, pieces: Pieces) -> tuple[bytes, list[tuple[int
 def _slots(raw: bytes, count: int, long_mode: bool) -> Iterator[tuple[int, Descriptor]]:
     index = 0
     while index < count:
-        slot = raw[index * 8 : index * 8 + 8]
-        wide = long_mode and not slot[5] & 0x10 and slot[5] & 0xF in _LONG_SYSTEM_TYPES
-        if wide:
-            slot = raw[index * 8 : index * 8 + 16]
-        yield index, decode_descriptor(slot, long_mode)
-        index += 2 if wide else 1
+        at = index * 8
+        size = descriptor_size(raw[at : at + 8], long_mode)
+        yield index, decode_descriptor(raw[at : at + size], long_mode)
+        index += size // 8
 
 
 def _vectors(raw: bytes, count: int, long_mode: bool) -> Iterator[tuple[int, Descriptor]]:

@@ -1,0 +1,209 @@
+"""decode: hardware structures from hexadecimal text, without a target."""
+
+import sys
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from klosdbg.commands.base import arg, command, integer
+from klosdbg.errors import DataError, ProtocolError, UsageError
+from klosdbg.models import Decoded
+from klosdbg.session import Session
+from klosdbg.wire.hexinput import HexInput, parse_hex
+from klosdbg.wire.inforegs import parse_dumps
+from klosdbg.x86.checks import (
+    check_cpu,
+    check_descriptor,
+    check_gate,
+    check_page_entry,
+    check_table,
+    check_tss,
+)
+from klosdbg.x86.descriptor import decode_descriptor, decode_gate
+from klosdbg.x86.errorcode import decode_error_code
+from klosdbg.x86.findings import Finding
+from klosdbg.x86.flags import decode_flags
+from klosdbg.x86.iobitmap import IoBitmap
+from klosdbg.x86.paging import LEVELS, NAMES, Mode, decode_pte
+from klosdbg.x86.selector import decode_selector
+from klosdbg.x86.table import Entry, TableKind, decode_table
+from klosdbg.x86.tss import MINIMUM_LIMIT, decode_tss
+from klosdbg.x86.vectors import parse_vector
+
+Result = Iterator[tuple[object, Iterable[Finding]]]
+
+_MAXIMUM_TEXT = 1 << 20
+_MODES = {mode.lower(): mode for mode in LEVELS}
+
+
+def _vector(word: str) -> int:
+    vector = parse_vector(word)
+    if vector is None:
+        raise ArgumentTypeError(f"{word!r} is not a vector (write 14, 0xe, #PF)")
+    return vector
+
+
+def _mode(word: str) -> str:
+    if word.lower() not in _MODES:
+        raise ArgumentTypeError(f"{word!r} is not a paging mode ({', '.join(LEVELS)})")
+    return _MODES[word.lower()]
+
+
+def _level(word: str) -> int:
+    levels = {name: level for level, name in NAMES.items()} | {str(n): n for n in NAMES}
+    if word.lower() not in levels:
+        raise ArgumentTypeError(f"{word!r} is not a level (write 1 to 5, or pte, pde, ...)")
+    return levels[word.lower()]
+
+
+def _descriptors(given: HexInput, args: Namespace) -> Result:
+    long_mode = args.bits == 64
+    units = given.long_descriptors() if long_mode else given.structures(8, "a descriptor")
+    for index, raw in enumerate(units):
+        descriptor = decode_descriptor(raw, long_mode)
+        yield Entry(index, descriptor), check_descriptor(descriptor, long_mode=long_mode)
+
+
+def _gates(given: HexInput, args: Namespace) -> Result:
+    long_mode = args.bits == 64
+    for index, raw in enumerate(given.structures(16 if long_mode else 8, "a gate")):
+        gate = decode_gate(raw, long_mode)
+        in_idt = gate.kind in ("interrupt-gate", "trap-gate")
+        yield Entry(index, gate), check_gate(gate, in_idt=in_idt, long_mode=long_mode)
+
+
+def _table(given: HexInput, args: Namespace) -> Result:
+    kind: TableKind = args.kind
+    raw = given.joined if args.bits == 64 else b"".join(given.structures(8, "an entry"))
+    limit = len(raw) - 1 if args.limit is None else args.limit
+    table = decode_table(kind, 0, limit, [(0, raw)], long_mode=args.bits == 64)
+    yield table, check_table(table, long_mode=args.bits == 64)
+
+
+def _tss(given: HexInput, args: Namespace) -> Result:
+    raw = given.joined
+    tss = decode_tss(raw, args.bits, len(raw) - 1 if args.limit is None else args.limit)
+    yield tss, check_tss(tss)
+
+
+def _iobitmap(given: HexInput, args: Namespace) -> Result:
+    raw, base = given.joined, MINIMUM_LIMIT[32] + 1
+    yield IoBitmap(raw, base, base + len(raw) - 1 if args.limit is None else args.limit), ()
+
+
+def _selectors(given: HexInput, _args: Namespace) -> Result:
+    for value in given.values(2, "a selector"):
+        yield decode_selector(value), ()
+
+
+def _error_codes(given: HexInput, args: Namespace) -> Result:
+    for value in given.values(4, "an error code"):
+        yield decode_error_code(value, args.vector), ()
+
+
+def _page_entries(given: HexInput, args: Namespace) -> Result:
+    mode: Mode = args.mode or ("4-level" if args.bits == 64 else "PSE")
+    if args.level > LEVELS[mode]:
+        raise UsageError(
+            f"{mode} paging has no {NAMES[args.level]}: its levels are 1 to {LEVELS[mode]}"
+        )
+    size = 4 if LEVELS[mode] == 2 else 8
+    for value in given.values(size, f"an entry of {mode} paging (see --mode)"):
+        entry = decode_pte(value, mode, args.level)
+        yield entry, check_page_entry(entry)
+
+
+def _flags(given: HexInput, args: Namespace) -> Result:
+    wide = args.bits == 64 or given.order == "number"
+    for value in given.values(8 if wide else 4, f"{args.kind}"):
+        yield decode_flags(args.kind, value), ()
+
+
+_KINDS: dict[str, Callable[[HexInput, Namespace], Result]] = {
+    "descriptor": _descriptors,
+    "gate": _gates,
+    "gdt": _table,
+    "ldt": _table,
+    "idt": _table,
+    "tss": _tss,
+    "iobitmap": _iobitmap,
+    "selector": _selectors,
+    "errorcode": _error_codes,
+    "pte": _page_entries,
+    "eflags": _flags,
+    "cr0": _flags,
+    "cr4": _flags,
+    "efer": _flags,
+}
+
+
+@command(
+    "decode",
+    "decode a hardware structure from hexadecimal text",
+    arg(
+        "kind",
+        choices=[*_KINDS, "registers"],
+        metavar="KIND",
+        help=", ".join([*_KINDS, "registers"]),
+    ),
+    arg("hex", nargs="*", metavar="HEX", help="a number, or two-digit bytes; -: standard input"),
+    arg("-f", dest="file", metavar="FILE", help="read a text file: hexadecimal, or a hex dump"),
+    arg("--bits", type=int, choices=(16, 32, 64), default=32, help="the processor's mode (32)"),
+    arg("--limit", type=integer, metavar="N", help="the last valid byte, of a table or a TSS"),
+    arg("--mode", type=_mode, metavar="MODE", help="pte: 32-bit, PSE, PAE, 4-level or 5-level"),
+    arg("--level", type=_level, default=1, metavar="LEVEL", help="pte: 1 to 5, or pte, pde, ..."),
+    arg("--vector", type=_vector, metavar="VECTOR", help="errorcode: which exception pushed it"),
+    arg("--bytes", action="store_true", help="read the digits as bytes in memory order"),
+    example="decode descriptor 0x00cffb000000ffff",
+    group="tools",
+)
+def decode(_session: Session, args: Namespace) -> Iterator[Decoded]:
+    if args.limit is not None and args.limit < 0:
+        raise UsageError(f"--limit {args.limit} is negative: it is the offset of the last byte")
+    if args.kind == "registers":
+        return _registers(_source(args))
+    given = parse_hex(_source(args), args.bytes)
+    results = list(_KINDS[args.kind](given, args))
+    return (Decoded(model, given.order, tuple(found)) for model, found in results)
+
+
+def _registers(source: str | list[str]) -> Iterator[Decoded]:
+    try:
+        dumps = parse_dumps(source if isinstance(source, str) else "\n".join(source))
+    except ProtocolError as error:
+        raise DataError(str(error)) from None
+    for cpu, missing in dumps:
+        yield Decoded(cpu, None, (*_missing(missing), *check_cpu(cpu)))
+
+
+def _missing(names: tuple[str, ...]) -> Iterator[Finding]:
+    if names:
+        yield Finding("rows-missing", "note", "dump", f"no {', '.join(names)}: taken as 0")
+
+
+def _source(args: Namespace) -> str | list[str]:
+    if args.file is None and args.hex != ["-"]:
+        if not args.hex:
+            raise UsageError(f"decode {args.kind}: nothing to decode: give HEX, - or -f FILE")
+        return list(args.hex)
+    if args.file is None:
+        return _text(sys.stdin.buffer, "standard input")
+    if args.hex:
+        raise UsageError("decode: give either HEX or -f FILE")
+    try:
+        with Path(args.file).open("rb") as file:
+            return _text(file, args.file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {args.file}: {getattr(error, 'strerror', error)}") from None
+
+
+def _text(file: BinaryIO, name: str) -> str:
+    raw = file.read(_MAXIMUM_TEXT + 1)
+    if len(raw) > _MAXIMUM_TEXT:
+        raise DataError(f"{name} is longer than {_MAXIMUM_TEXT} bytes: cut out what you mean")
+    if b"\0" in raw or not raw.isascii():
+        raise DataError(
+            f"{name} is no text: make a hex dump of it (xxd FILE | klosdbg decode ... -)"
+        )
+    return raw.decode("ascii")
