@@ -1,6 +1,8 @@
 """Model to output. Importing this package registers the views of every family."""
 
+from klosdbg.views import decode as decode
 from klosdbg.views import doctor as doctor
+from klosdbg.views import findings as findings
 from klosdbg.views import session as session
 from klosdbg.views.base import Style, columns, data, text
 
