@@ -1,0 +1,148 @@
+/*
+ * The way back into the event core: the call gate that a handler ends with, and what happens then.
+ *
+ * Any application can call the gate, and a call gate clears neither IF, TF nor NT; so the first four instructions do, and
+ * a call while no event is being handled becomes a general protection fault of the caller.
+ */
+#include "layout.h"
+#include "klos_abi.h"
+#include "frame_cfi.h"
+
+#define PIC1 0x20
+#define PIC2 0xA0
+#define END_OF_INTERRUPT 0x20
+#define READ_IN_SERVICE  0x0B
+#define IRQ7  (VECTOR_IRQ + 7)
+#define IRQ8  (VECTOR_IRQ + 8)
+#define IRQ15 (VECTOR_IRQ + 15)
+#define IRQ_END (VECTOR_IRQ + 16)
+
+	.cfi_sections .debug_frame
+	.section .core.text, "ax"
+	.globl return_gate, core_leave, core_flush, core_resume, core_idle, idle_site
+	.type return_gate, @function
+return_gate:					/* eip, cs, esp, ss of the caller */
+	cli
+	cld
+	push $2
+	popf
+	cmpl $0, %ss:klos_info + INFO_EVENT_DEPTH
+	je gate_out_of_turn
+	add $16, %esp
+	mov $CORE_DATA, %eax
+	mov %eax, %ds
+	jmp core_leave
+	.size return_gate, . - return_gate
+
+	.type gate_out_of_turn, @function
+gate_out_of_turn:				/* vector, error code, eip, cs, eflags, esp, ss from what the gate pushed */
+	sub $12, %esp
+	push %eax
+	mov 16(%esp), %eax
+	mov %eax, 12(%esp)
+	mov 20(%esp), %eax
+	mov %eax, 16(%esp)
+	movl $0x202, 20(%esp)
+	movl $0, 8(%esp)
+	movl $VECTOR_GP, 4(%esp)
+	pop %eax
+	movl $KLOS_ORIGIN_GATE, %ss:core_origin
+	jmp core_save
+	.size gate_out_of_turn, . - gate_out_of_turn
+
+	.type core_leave, @function
+core_leave:					/* esp: struct klos_frame; ds: core data */
+	.cfi_startproc
+	.cfi_signal_frame
+	CFI_FRAME %esp, 0
+	decl klos_info + INFO_EVENT_DEPTH
+	mov FRAME_ESP0(%esp), %eax
+	mov %eax, TSS_ESP0
+	mov FRAME_REQUEST(%esp), %ebx
+	test $KLOS_REQUEST_FLUSH, %bl
+	jz core_eoi
+core_flush:
+	mov FRAME_CR3(%esp), %eax
+	mov %eax, %cr3
+core_eoi:
+	mov FRAME_VECTOR(%esp), %ecx
+	cmp $VECTOR_IRQ, %ecx
+	jb core_act
+	cmp $IRQ_END, %ecx
+	jae core_act
+	cmp $IRQ7, %ecx
+	je core_eoi_irq7
+	cmp $IRQ15, %ecx
+	je core_eoi_irq15
+	cmp $IRQ8, %ecx
+	jb core_eoi_first
+core_eoi_second:
+	mov $END_OF_INTERRUPT, %al
+	out %al, $PIC2
+core_eoi_first:
+	mov $END_OF_INTERRUPT, %al
+	out %al, $PIC1
+core_act:
+	test $KLOS_REQUEST_HALT, %bl
+	jnz core_halt
+	test $KLOS_REQUEST_IDLE, %bl
+	jnz core_idle
+	add $24, %esp
+	.cfi_adjust_cfa_offset -24
+	pop %gs
+	.cfi_adjust_cfa_offset -4
+	pop %fs
+	.cfi_adjust_cfa_offset -4
+	pop %es
+	.cfi_adjust_cfa_offset -4
+	pop %ds
+	.cfi_adjust_cfa_offset -4
+	popa
+	CFI_INTERRUPTED 28
+	.cfi_same_value %edx
+	.cfi_same_value %ecx
+	.cfi_same_value %eax
+	add $8, %esp
+	.cfi_adjust_cfa_offset -8
+core_resume:
+	iret
+	.cfi_endproc
+	.size core_leave, . - core_leave
+
+	.type core_eoi_irq7, @function
+core_eoi_irq7:					/* spurious unless the controller has it in service */
+	mov $READ_IN_SERVICE, %al
+	out %al, $PIC1
+	in $PIC1, %al
+	test %al, %al
+	js core_eoi_first
+	jmp core_act
+	.size core_eoi_irq7, . - core_eoi_irq7
+
+	.type core_eoi_irq15, @function
+core_eoi_irq15:					/* spurious: the first controller saw a real interrupt of the second all the same */
+	mov $READ_IN_SERVICE, %al
+	out %al, $PIC2
+	in $PIC2, %al
+	test %al, %al
+	js core_eoi_second
+	jmp core_eoi_first
+	.size core_eoi_irq15, . - core_eoi_irq15
+
+	.type core_idle, @function
+core_idle:
+	mov $core_stack_top, %esp
+	sti
+	hlt
+idle_site:
+	jmp core_halt
+	.size core_idle, . - core_idle
+
+	.globl core_halt
+	.type core_halt, @function
+core_halt:
+	cli
+	hlt
+	jmp core_halt
+	.size core_halt, . - core_halt
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,108 @@
+/* The debugger's requests to the running system (klos_abi.h describes the protocol). */
+#include "os.h"
+
+#define DEBUG_EXIT 0xF4
+#define BOCHS_SHUTDOWN 0x8900
+
+static struct klos_mailbox mailbox;
+
+static void answer(uint32_t status, uint32_t result, const char *text)
+{
+	mailbox.result = result;
+	string_copy(mailbox.text, text, sizeof(mailbox.text));
+	mailbox.served++;
+	mailbox.status = status;
+}
+
+/* Split "name arguments". */
+static const char *split(char *command)
+{
+	while (*command && *command != ' ')
+		command++;
+	if (*command)
+		*command++ = 0;
+	return command;
+}
+
+static void relocate(struct klos_frame *frame)
+{
+	uint32_t times = mailbox.argument ? mailbox.argument : 1;
+
+	for (uint32_t i = 0; i < times && i < 1000; i++)
+		dsos_relocate(frame, KLOS_CAUSE_MAILBOX);
+	answer(KLOS_MAILBOX_DONE, klos_info.dsos, "relocated");
+}
+
+/* At every tick: what takes an instant is done here, the rest by the system process. */
+void mailbox_poll(struct klos_frame *frame)
+{
+	klos_info.mailbox = (uint32_t)&mailbox;
+	if (mailbox.status != KLOS_MAILBOX_REQUEST || klos_info.event_depth != 1)
+		return;
+	mailbox.command[sizeof(mailbox.command) - 1] = 0;
+	mailbox.status = KLOS_MAILBOX_RUNNING;
+	if (string_equal(mailbox.command, "ping"))
+		answer(KLOS_MAILBOX_DONE, mailbox.argument, "here");
+	else if (string_equal(mailbox.command, "relocate"))
+		relocate(frame);
+	else
+		threads_wake(KLOS_WAIT_EVENT, 0);
+}
+
+static void leave(void)
+{
+	static const char shutdown[] = "Shutdown";
+	uint32_t before = io_open(DEBUG_EXIT, 1);
+
+	out8(DEBUG_EXIT, (uint8_t)mailbox.argument);
+	io_close(DEBUG_EXIT, 1, before);
+	before = io_open(BOCHS_SHUTDOWN, 1);
+	for (uint32_t i = 0; i + 1 < sizeof(shutdown); i++)
+		out8(BOCHS_SHUTDOWN, (uint8_t)shutdown[i]);
+	io_close(BOCHS_SHUTDOWN, 1, before);
+	answer(KLOS_MAILBOX_ERROR, 0, "this machine has no exit port");
+}
+
+static void start(int wait)
+{
+	char command[sizeof(mailbox.command)];
+	const char *arguments, *name_end;
+	struct process *process;
+	uint32_t code = 0;
+	int error;
+
+	string_copy(command, mailbox.command, sizeof(command));
+	arguments = split(command);
+	name_end = split((char *)arguments);
+	process = process_create(arguments, name_end, klos_info.current_pid, &error);
+	if (!process) {
+		answer(KLOS_MAILBOX_ERROR, (uint32_t)error, "cannot start it: no such application, or no room");
+		return;
+	}
+	if (!wait) {
+		answer(KLOS_MAILBOX_DONE, process->public.pid, "started");
+		return;
+	}
+	error = process_wait(process->public.pid, &code);
+	answer(KLOS_MAILBOX_DONE, code, error ? "ended by an exception" : "ended");
+}
+
+/* In the system process, in a critical section. Nonzero where there was something to do. */
+int mailbox_serve(void)
+{
+	char command[sizeof(mailbox.command)];
+
+	if (mailbox.status != KLOS_MAILBOX_RUNNING)
+		return 0;
+	string_copy(command, mailbox.command, sizeof(command));
+	split(command);
+	if (string_equal(command, "start"))
+		start(0);
+	else if (string_equal(command, "run"))
+		start(1);
+	else if (string_equal(command, "exit"))
+		leave();
+	else
+		answer(KLOS_MAILBOX_ERROR, 0, "no such command");
+	return 1;
+}
