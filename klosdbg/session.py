@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from klosdbg.errors import CommandError
+from klosdbg.klos.cache import StopCache
 from klosdbg.ports import RunControl, Symbols, Target
 
 
@@ -41,6 +42,7 @@ class Session:
     breakpoints: list[Breakpoint] = field(default_factory=list)
     warn: Callable[[str], None] = lambda _message: None
     leaving: bool = False
+    stop_cache: StopCache = field(default_factory=StopCache)
     _target: Target | None = None
     _next_breakpoint: int = 1
 

@@ -1,0 +1,93 @@
+"""C structures as dataclasses: each field's annotation says how its bytes are read."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+U8 = Annotated[int, "B"]
+U16 = Annotated[int, "H"]
+U32 = Annotated[int, "I"]
+U64 = Annotated[int, "Q"]
+U32x2 = Annotated[tuple[int, ...], "2I"]
+Char8 = Annotated[str, "8s"]
+Char12 = Annotated[str, "12s"]
+Char24 = Annotated[str, "24s"]
+Char28 = Annotated[str, "28s"]
+Char40 = Annotated[str, "40s"]
+Char64 = Annotated[str, "64s"]
+Char80 = Annotated[str, "80s"]
+Char96 = Annotated[str, "96s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One field of a C structure; ``offset`` and ``size`` are in bytes.
+
+    ``code`` is its ``struct`` format, or empty where ``nested`` is a structure of its own.
+    """
+
+    name: str
+    offset: int
+    size: int
+    code: str
+    nested: type | None = None
+
+
+@cache
+def members(structure: Any) -> tuple[Member, ...]:
+    """List a structure's fields in C's order, packed: the header leaves nothing to pad."""
+    hints = get_type_hints(structure, include_extras=True)
+    found: list[Member] = []
+    offset = 0
+    for field in fields(structure):
+        member = _member(field.name, hints[field.name], offset)
+        found.append(member)
+        offset += member.size
+    return tuple(found)
+
+
+def _member(name: str, hint: Any, offset: int) -> Member:
+    if get_origin(hint) is Annotated:
+        code = get_args(hint)[1]
+        return Member(name, offset, struct.calcsize("<" + code), code)
+    return Member(name, offset, size_of(hint), "", hint)
+
+
+def size_of(structure: Any) -> int:
+    """Give a structure's size in bytes."""
+    last = members(structure)[-1]
+    return last.offset + last.size
+
+
+def decode(structure: type[T], raw: bytes, offset: int = 0) -> T:
+    """Decode one structure at ``offset``; total for any bytes that reach its size."""
+    kind: Any = structure
+    decoded: T = _build(kind, iter(_format(kind).unpack_from(raw, offset)))
+    return decoded
+
+
+@cache
+def _format(structure: Any) -> struct.Struct:
+    return struct.Struct("<" + _codes(structure))
+
+
+def _codes(structure: Any) -> str:
+    return "".join(m.code if m.nested is None else _codes(m.nested) for m in members(structure))
+
+
+def _build(structure: Any, values: Iterator[Any]) -> Any:
+    return structure(*(_value(member, values) for member in members(structure)))
+
+
+def _value(member: Member, values: Iterator[Any]) -> Any:
+    if member.nested is not None:
+        return _build(member.nested, values)
+    if member.code.endswith("s"):
+        return next(values).split(b"\0", 1)[0].decode("utf-8", "replace")
+    if member.code[:-1]:
+        return tuple(next(values) for _ in range(int(member.code[:-1])))
+    return next(values)
