@@ -182,8 +182,10 @@ class Decoded:
     """What ``decode`` made of its input, and what is wrong with it.
 
     ``order`` tells how hexadecimal was read: as a number, or as bytes in memory; None for text.
+    ``index`` counts what the same input held.
     """
 
     model: object
     order: Literal["number", "memory"] | None = None
     findings: tuple[Finding, ...] = ()
+    index: int = 0

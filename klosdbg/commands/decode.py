@@ -165,7 +165,10 @@ def decode(_session: Session, args: Namespace) -> Iterator[Decoded]:
         return _registers(_source(args))
     given = parse_hex(_source(args), args.bytes)
     results = list(_KINDS[args.kind](given, args))
-    return (Decoded(model, given.order, tuple(found)) for model, found in results)
+    return (
+        Decoded(model, given.order, tuple(found), index)
+        for index, (model, found) in enumerate(results)
+    )
 
 
 def _registers(source: str | list[str]) -> Iterator[Decoded]:

@@ -39,7 +39,7 @@ def parse_dumps(text: str) -> tuple[tuple[Cpu, tuple[str, ...]], ...]:
     A dump begins at EAX or RAX, or at EIP or RIP where those are missing. Raise ``ProtocolError``
     where there is none, or one without EFL or RFL.
     """
-    dumps = tuple(map(_parse, _cut(text.splitlines())))
+    dumps = tuple(map(_parse, _cut(map(str.strip, text.splitlines()))))
     if not dumps:
         raise ProtocolError(_NOT_REGISTERS)
     return dumps

@@ -112,8 +112,8 @@ class PageEntry:
 
     @property
     def nx(self) -> bool:
-        """No execute, bit 63 of a 64-bit entry; it needs EFER.NXE."""
-        return not self.narrow and not self.root_pdpte and bit(self.raw, 63)
+        """No execute, bit 63 of a 64-bit entry; it needs EFER.NXE, and a PDPTE of PAE has none."""
+        return not self.narrow and bit(self.raw, 63)
 
     @property
     def large(self) -> bool:
