@@ -1,13 +1,13 @@
 """Finding ``klos_info`` in a guest, and reading the arrays that it describes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from klosdbg.errors import CommandError, KlosdbgError, MemoryFault
 from klosdbg.klos.abi import KlosArray, KlosInfo
 from klosdbg.klos.constants import ABI_VERSION, Flag
 from klosdbg.klos.layout import decode, size_of
+from klosdbg.klos.models import Klos
 from klosdbg.klos.scan import scan
 from klosdbg.ports import Symbols, Target
 
@@ -20,25 +20,6 @@ _MOST_BYTES = 4 << 20
 _LARGEST_ENTRY = 4096
 _TOP = 1 << 32
 _NOT_BOOTED = "KLOS has not booted yet: run 'until klos_ready' first"
-
-
-@dataclass(frozen=True, slots=True)
-class Klos:
-    """A self-description and where it lies (linear address; physical before paging is on)."""
-
-    address: int
-    info: KlosInfo
-    found: Literal["symbol", "scan"]
-
-    @property
-    def booted(self) -> bool:
-        """Tell whether tables, paging and event core stand."""
-        return bool(self.info.flags & Flag.BOOTED)
-
-    @property
-    def ready(self) -> bool:
-        """Tell whether ``klos_ready`` was executed."""
-        return bool(self.info.flags & Flag.READY)
 
 
 def find_klos(target: Target, symbols: Symbols | None) -> Klos:
