@@ -9,11 +9,10 @@ from klosdbg.klos.abi import (
     KlosInfo,
     KlosPanic,
     KlosProcess,
-    KlosReport,
     KlosService,
     KlosThread,
 )
-from klosdbg.klos.constants import Flag, Result
+from klosdbg.klos.constants import Flag
 
 Verdict = Literal["ok", "wrong", "unknown"]
 Value = int | str | None
@@ -169,21 +168,30 @@ class MailboxAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reports:
-    """The outcomes of the self-tests, or of the attacks."""
+class Outcome:
+    """How a self-test or an attack ended, and why."""
+
+    name: str
+    result: Literal["pass", "fail", "not-enforced"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The outcomes of the self-tests, or of the attacks; ``enforced``: segment limits hold here."""
 
     kind: Literal["selftest", "attacks"]
-    tests: tuple[KlosReport, ...]
+    tests: tuple[Outcome, ...]
+    enforced: bool
 
-    def count(self, result: Result) -> int:
+    def count(self, result: str) -> int:
         """Count the tests that ended like this."""
         return sum(test.result == result for test in self.tests)
 
     @property
     def found_fault(self) -> bool:
-        """Tell whether a test failed or never ran, or there was none."""
-        good = (Result.PASS, Result.NOT_ENFORCED)
-        return not self.tests or any(test.result not in good for test in self.tests)
+        """Tell whether a test failed, or there was none."""
+        return not self.tests or self.count("fail") > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +208,18 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class ServiceBench:
-    """Figure 4, measured in the guest; ``native`` is the host's own processor's, in TSC ticks."""
+    """Figure 4, measured in the guest; ``native`` is the host's own processor's, in TSC ticks.
+
+    ``meaning`` says what the counter counts.
+    """
 
     counter: Literal["instructions", "cycles"]
     meaning: str
     rows: tuple[Measured, ...]
     native: Mapping[str, float] | None = None
-    native_meaning: str = ""
+
+    def median(self, situation: str, mechanism: str) -> int | None:
+        """Look one median up, in ticks of the counter."""
+        found = (r for r in self.rows if (r.situation, r.mechanism) == (situation, mechanism))
+        row = next(found, None)
+        return row.median if row else None

@@ -1,0 +1,130 @@
+"""Asking the running guest for something, through the mailbox of ``klos_info``. Writes to it."""
+
+import time
+from collections.abc import Iterator
+from typing import Literal, NoReturn
+
+from klosdbg.errors import CommandError, TargetTimeout
+from klosdbg.klos.abi import KlosMailbox
+from klosdbg.klos.constants import Mailbox, label
+from klosdbg.klos.find import booted_klos, read_one
+from klosdbg.klos.layout import members
+from klosdbg.klos.models import Change, Klos, MailboxAnswer
+from klosdbg.ports import RunControl, StopEvent, Symbols, Target
+
+_FIRST_SLICE = 0.02
+_LONGEST_SLICE = 0.5
+_FIELDS = {member.name: member for member in members(KlosMailbox)}
+_STOPPED_EARLY = "the guest stopped ({reason}) before it answered {command!r}: 'c' lets it go on"
+
+
+def ask(
+    target: Target,
+    symbols: Symbols | None,
+    command: str,
+    argument: int,
+    timeout: float | None,
+) -> MailboxAnswer:
+    """Write a request, let the guest run until it has answered, and stop it again.
+
+    ``timeout`` is in seconds, None for ever. The guest must be stopped. Raises ``CommandError``
+    where there is no mailbox, the guest is busy, or it does not answer.
+    """
+    control = target.control
+    if control is None or target.linear_writer is None:
+        raise CommandError(f"{target.name} cannot run: nothing there answers a mailbox")
+    if control.running:
+        raise CommandError("the guest is running: 'interrupt' it before you write to it")
+    address = _address(booted_klos(target, symbols))
+    before = read_one(target, address, KlosMailbox)
+    changes = tuple(_request(target, address, before, command, argument))
+    answer = _await(target, control, address, command, timeout)
+    _write(target, address, "status", _number(Mailbox.EMPTY))
+    status: Literal["done", "error"] = "done" if answer.status == Mailbox.DONE else "error"
+    return MailboxAnswer(command, argument, status, answer.result, answer.text, changes)
+
+
+def _address(klos: Klos) -> int:
+    if not klos.info.mailbox:
+        raise CommandError("this KLOS has no mailbox: klos_info.mailbox is 0")
+    return klos.info.mailbox
+
+
+def _request(
+    target: Target, address: int, before: KlosMailbox, command: str, argument: int
+) -> Iterator[Change]:
+    if before.status in (Mailbox.REQUEST, Mailbox.RUNNING):
+        raise CommandError(
+            f"the guest still works on {before.command!r}: let it run ('c &') and ask again"
+        )
+    if not -(1 << 31) <= argument < 1 << 32:
+        raise CommandError(f"{argument:#x} does not fit the mailbox: an argument has 32 bits")
+    _write(target, address, "command", _text(command))
+    yield _change(address, "command", before.command, command)
+    _write(target, address, "argument", _number(argument))
+    yield _change(address, "argument", f"{before.argument:#x}", f"{argument:#x}")
+    _write(target, address, "status", _number(Mailbox.REQUEST))
+    yield _change(address, "status", label(Mailbox, before.status), label(Mailbox, Mailbox.REQUEST))
+
+
+def _number(value: int) -> bytes:
+    return (value & 0xFFFF_FFFF).to_bytes(4, "little")
+
+
+def _text(command: str) -> bytes:
+    size = _FIELDS["command"].size
+    raw = command.encode("utf-8")
+    if len(raw) >= size:
+        raise CommandError(f"a request has at most {size - 1} bytes, this one {len(raw)}")
+    return raw.ljust(size, b"\0")
+
+
+def _change(address: int, field: str, before: str, after: str) -> Change:
+    return Change(f"mailbox.{field}", address + _FIELDS[field].offset, before, after)
+
+
+def _write(target: Target, address: int, field: str, raw: bytes) -> None:
+    assert target.linear_writer is not None
+    target.linear_writer.write(address + _FIELDS[field].offset, raw)
+
+
+def _await(
+    target: Target, control: RunControl, address: int, command: str, timeout: float | None
+) -> KlosMailbox:
+    start, slice_ = time.monotonic(), _FIRST_SLICE
+    while True:
+        event = run_for(control, slice_)
+        mailbox = read_one(target, address, KlosMailbox)
+        if mailbox.status in (Mailbox.DONE, Mailbox.ERROR):
+            return mailbox
+        if event is not None:
+            raise CommandError(_STOPPED_EARLY.format(reason=event.reason, command=command))
+        if timeout is not None and time.monotonic() - start > timeout:
+            _give_up(target, address, mailbox, command, timeout)
+        slice_ = min(slice_ * 1.5, _LONGEST_SLICE)
+
+
+def _give_up(
+    target: Target, address: int, mailbox: KlosMailbox, command: str, timeout: float
+) -> NoReturn:
+    stood = "it works on it, and 'c' lets it go on"
+    if mailbox.status == Mailbox.REQUEST:
+        _write(target, address, "status", _number(Mailbox.EMPTY))
+        stood = "it never looked, so the request was taken back"
+    raise CommandError(
+        f"the guest did not answer {command!r} within {timeout:g} s: {stood} "
+        "(--timeout 0 waits for ever)"
+    )
+
+
+def run_for(control: RunControl, seconds: float) -> StopEvent | None:
+    """Let the guest run for a while and stop it; return the stop if it stopped by itself."""
+    control.resume()
+    try:
+        return control.wait(seconds)
+    except TargetTimeout:
+        event = control.interrupt()
+        return None if event.reason == "interrupt" else event
+    except KeyboardInterrupt:
+        control.interrupt()
+        raise
