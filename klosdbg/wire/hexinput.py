@@ -20,6 +20,7 @@ MAXIMUM = 1 << 17
 _LABELLED = re.compile(r"^\s*(?:0x)?[0-9a-fA-F]{3,16}\s*(?:<[^>]*>)?\s*:\s+")
 _BARE = re.compile(r"^\s*(?:0x)?[0-9a-fA-F]{7,16}\s+(?=[0-9a-fA-F]{2}(?:\s|$))")
 _END = re.compile(r"^\s*[0-9a-fA-F]{7,16}\s*$")
+_PREFIXED = re.compile(r"(?:0[xX][0-9a-fA-F]+[\s,]*)+")
 _SEPARATOR = re.compile(r"[\s,;{}]+")
 _HEX = re.compile(r"(?:0[xX])?([0-9a-fA-F][0-9a-fA-F_]*)")
 _BARE_COLUMNS = 49
@@ -105,7 +106,9 @@ def _data_of(line: str) -> str | None:
     """Return what stands behind the address of a dump's line, without its text column."""
     labelled = _LABELLED.match(line)
     if labelled:
-        return re.split(r" {2,}|\s+\|", line[labelled.end() :].strip())[0]
+        rest = line[labelled.end() :].strip()
+        words = _PREFIXED.match(rest)
+        return words[0] if words else re.split(r" {2,}|\s+\|", rest)[0]
     bare = _BARE.match(line)
     return line[bare.end() :][:_BARE_COLUMNS].partition("|")[0] if bare else None
 

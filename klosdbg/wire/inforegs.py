@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from klosdbg.errors import ProtocolError
+from klosdbg.wire.kvmregs import rewrite_kvm_dump
 from klosdbg.x86.cpu import SEGMENTS, Cpu, SegmentRegister, TableRegister
 
 _PAIR = re.compile(r"\b([A-Z][A-Z0-9]{1,3})\s*=\s*([0-9a-fA-F]+)\b")
@@ -14,6 +15,8 @@ _SEGMENT = re.compile(
 )
 _TABLE = re.compile(r"^(GDT|IDT)=\s+([0-9a-fA-F]{8,16}) ([0-9a-fA-F]{8})", re.MULTILINE)
 _EFER = re.compile(r"\bEFER=([0-9a-fA-F]{1,16})\b")
+_LONG_MODE = 0x500
+"""EFER.LME and LMA: QEMU writes RIP in long mode only, so they hold where it wrote no EFER."""
 _FIRST = re.compile(r"[ER](AX|IP) *=")
 _NOT_REGISTERS = "this is no 'info registers' text: EIP, EFL, CS or CR0 is missing"
 _NAMES = {"LDT": "ldtr", "TR": "tr"}
@@ -39,7 +42,8 @@ def parse_dumps(text: str) -> tuple[tuple[Cpu, tuple[str, ...]], ...]:
     A dump begins at EAX or RAX, or at EIP or RIP where those are missing. Raise ``ProtocolError``
     where there is none, or one without EFL or RFL.
     """
-    dumps = tuple(map(_parse, _cut(map(str.strip, text.splitlines()))))
+    lines = (row for line in text.splitlines() for row in rewrite_kvm_dump(line.strip()))
+    dumps = tuple(map(_parse, _cut(lines)))
     if not dumps:
         raise ProtocolError(_NOT_REGISTERS)
     return dumps
@@ -74,7 +78,7 @@ def _parse(text: str) -> tuple[Cpu, tuple[str, ...]]:
     missing = [n.upper() for n in SEGMENTS if n not in segments]
     missing += [n for n in ("LDT", "TR") if _NAMES[n] not in segments]
     missing += [n for n in ("GDT", "IDT") if n not in tables]
-    missing += [n for n in ("CR0", "CR2", "CR3", "CR4") if n not in values]
+    missing += [n for n in ("CR0", "CR2", "CR3", "CR4", "EFER") if n not in values]
     for name in (*SEGMENTS, "ldtr", "tr"):
         segments.setdefault(name, SegmentRegister(name, 0, 0, 0, 0))
     none = TableRegister(0, 0)
@@ -90,7 +94,7 @@ def _parse(text: str) -> tuple[Cpu, tuple[str, ...]]:
         cr2=values.get("CR2", 0),
         cr3=values.get("CR3", 0),
         cr4=values.get("CR4", 0),
-        efer=int(efer[1], 16) if efer else 0,
+        efer=int(efer[1], 16) if efer else _LONG_MODE if wide else 0,
         dr={n: values[f"DR{n}"] for n in range(8) if f"DR{n}" in values},
         a20=_flag(text, "A20", True),
         smm=_flag(text, "SMM", False),

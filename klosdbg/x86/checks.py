@@ -95,6 +95,7 @@ def check_iobitmap(tss: Tss, where: str = "TSS") -> Iterator[Finding]:
     if start <= least:
         text = f"the I/O bitmap at {start:#x} overlays the TSS: its bytes decide about ports"
         yield Finding("iomap-overlay", "error", where, text)
+        return
     if start > 0xDFFF:
         text = f"iomap_base {start:#x} is above 0xdfff"
         yield Finding("iomap-base", "warning", where, text)
