@@ -12,7 +12,7 @@ static int peer(int offset)
 	return service_process_id() + offset;
 }
 
-APPLICATION(ping, ORDINARY, "sends numbers to pong")
+APPLICATION(ping, ORDINARY, "ping", "sends numbers to pong")
 {
 	for (count = 1; count <= ROUNDS; count++) {
 		uint32_t answer = 0;
@@ -25,7 +25,7 @@ APPLICATION(ping, ORDINARY, "sends numbers to pong")
 		service_sleep(100);
 }
 
-APPLICATION(pong, ORDINARY, "answers ping with squares")
+APPLICATION(pong, ORDINARY, "pong", "answers ping with squares")
 {
 	for (;;) {
 		uint32_t number = 0, sender = 0;

@@ -58,7 +58,7 @@ static __attribute__((noreturn)) void enter_ring3(void)
 void boot_main(const struct multiboot *multiboot)
 {
 	static char command_line[256];
-	struct boot_options options = { 0 };
+	struct boot_options options = { .run = run_option, .run_size = sizeof(run_option) };
 	uint32_t memory = memory_size(multiboot);
 	struct process *system;
 
@@ -68,6 +68,7 @@ void boot_main(const struct multiboot *multiboot)
 	random_seed(options.seed_fixed ? options.seed : entropy());
 	klos_info.flags = (options.seed_fixed ? KLOS_FLAG_SEED_FIXED : 0) | (has_sysenter() ? KLOS_FLAG_SYSENTER : 0);
 	klos_info.panic = (uint32_t)&panic_record;
+	reports_start();
 
 	memory_start(memory, (uint32_t)image_end - OS_BASE);
 	paging_start(memory);

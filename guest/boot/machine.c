@@ -33,12 +33,24 @@ static int starts_with(const char *text, const char *prefix)
 	return 1;
 }
 
-/* Options are separated by blanks: seed=N. Others are ignored: boot loaders add words of their own. */
+static void copy_word(char *to, const char *from, size_t size)
+{
+	size_t i = 0;
+
+	for (; i + 1 < size && from[i] && from[i] != ' '; i++)
+		to[i] = from[i];
+	to[i] = 0;
+}
+
+/* Options are separated by blanks: seed=N, run=COMMAND,... Others are ignored: boot loaders add words of their own. */
 void options_parse(const char *command_line, struct boot_options *options)
 {
 	for (const char *word = command_line; *word; word++) {
-		int begins = word == command_line || word[-1] == ' ';
-		if (!begins || !starts_with(word, "seed="))
+		if (word != command_line && word[-1] != ' ')
+			continue;
+		if (starts_with(word, "run="))
+			copy_word(options->run, word + 4, options->run_size);
+		if (!starts_with(word, "seed="))
 			continue;
 		options->seed = parse_number(word + 5);
 		options->seed_fixed = 1;

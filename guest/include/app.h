@@ -64,10 +64,11 @@ int service_faults(void);
 int service_relocations(void);
 int service_absent_loads(void);
 int service_version(void);
-int service_report(const char *name, uint32_t result, const char *reason);
+int service_report(uint32_t result, uint32_t held, const char *reason);
 int service_fill(void *to, uint32_t value, uint32_t size);
 int service_copy(void *to, const void *from, uint32_t size);
 int service_checksum(const void *bytes, uint32_t size);
+int service_enforced(void);
 
 /* Design A: the same by number (include/services.def). */
 int service_trampoline(uint32_t number, ...);
@@ -76,11 +77,12 @@ int service_trampoline(uint32_t number, ...);
 void say(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
 
 /* An application: its function runs as the first thread of a new process; what it returns is the exit code. */
-#define APPLICATION(name, kind, purpose) \
-	int app_##name(void); \
-	static const struct klos_application description_##name __attribute__((section(".applications"), used)) = { \
-		(uint32_t)app_##name, KLOS_APPLICATION_##kind, #name, purpose \
+#define APPLICATION(identifier, kind, name, purpose) \
+	int app_##identifier(void); \
+	static const struct klos_application description_##identifier \
+		__attribute__((section(".applications"), used)) = { \
+		(uint32_t)app_##identifier, KLOS_APPLICATION_##kind, name, purpose \
 	}; \
-	int app_##name(void)
+	int app_##identifier(void)
 
 #endif

@@ -2,11 +2,14 @@
 #ifndef BOOT_H
 #define BOOT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct boot_options {
 	uint32_t seed;
 	int seed_fixed;
+	char *run; /* what to do once everything stands: mailbox commands, separated by commas */
+	size_t run_size;
 };
 
 void tables_build(void);

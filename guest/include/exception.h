@@ -7,6 +7,9 @@
 #define EXCEPTION_CONTINUE 0
 #define EXCEPTION_SEARCH   1
 
+/* What process_wait tells of a process that an exception ended. */
+#define ENDED_BY(vector) (0x100 | (vector))
+
 struct exception_context {
 	uint32_t edi, esi, ebp, esp, ebx, edx, ecx, eax, eip, eflags;
 };

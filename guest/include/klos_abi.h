@@ -208,13 +208,18 @@ struct klos_panic {
 };
 _Static_assert(sizeof(struct klos_panic) == 196, "panic layout");
 
-/* The outcome of a self-test or of an attack. */
+/*
+ * The outcome of a self-test or of an attack. PASS: what this processor and this system promise came about; for an attack
+ * that the paper overlooks this means that it worked, and `held` is 0.
+ */
 struct klos_report {
 	char name[28];
 	uint32_t result; /* KLOS_RESULT_* */
-	char reason[96];
+	uint32_t held;   /* attacks: the system held */
+	char claim[96];  /* what is tested; for an attack what the paper claims */
+	char reason[124];
 };
-_Static_assert(sizeof(struct klos_report) == 128, "report layout");
+_Static_assert(sizeof(struct klos_report) == 256, "report layout");
 
 /* One row of figure 4: ticks of the time stamp counter for one call. */
 struct klos_bench {
@@ -233,8 +238,8 @@ _Static_assert(sizeof(struct klos_bench) == 48, "bench layout");
  *   run NAME [ARGUMENTS]     start it and wait for its end; result: its exit code
  *   touch                    load `argument` absent selectors; result: relocations that followed
  *   relocate                 relocate DSOS `argument` times (0: once); result: the new selector
- *   selftest                 run every self-test; result: number of failures (see klos_info.selftests)
- *   attacks                  run every attack; result: number that broke the system (see klos_info.attacks)
+ *   selftest                 run every self-test and every attack; result: failures (klos_info.selftests, attacks)
+ *   attacks                  run every attack; result: failures (klos_info.attacks)
  *   bench                    run the benchmark; result: rows (see klos_info.bench)
  *   ping                     result: argument
  *   exit                     leave the emulator with `argument`
@@ -343,9 +348,9 @@ struct klos_application {
 	uint32_t entry;
 	uint32_t kind; /* KLOS_APPLICATION_* */
 	char name[24];
-	char purpose[64];
+	char purpose[96];
 };
-_Static_assert(sizeof(struct klos_application) == 96, "application layout");
+_Static_assert(sizeof(struct klos_application) == 128, "application layout");
 #define KLOS_APPLICATION_ORDINARY 0
 #define KLOS_APPLICATION_SELFTEST 1
 #define KLOS_APPLICATION_ATTACK   2

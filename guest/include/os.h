@@ -182,6 +182,11 @@ int dsos_is_previous(uint32_t error_code);
 /* mailbox.c, report.c, system.c */
 void mailbox_poll(struct klos_frame *frame);
 int mailbox_serve(void);
+void mailbox_order(const char *commands);
+void reports_start(void);
+uint32_t run_selftests(void);
+uint32_t run_attacks(void);
+extern char run_option[64];
 void klos_ready(void);
 void system_main(void);
 

@@ -65,9 +65,10 @@ int do_faults(void);
 int do_relocations(void);
 int do_absent_loads(void);
 int do_version(void);
-int do_report(const char *name, uint32_t result, const char *reason);
+int do_report(uint32_t result, uint32_t held, const char *reason);
 int do_fill(void *to, uint32_t value, uint32_t size);
 int do_copy(void *to, const void *from, uint32_t size);
 int do_checksum(const uint8_t *bytes, uint32_t size);
+int do_enforced(void);
 
 #endif

@@ -82,10 +82,14 @@ EVENT_HANDLER(event_commit)
 	schedule_soon();
 }
 
-/* Vector TRAP: does nothing; it is there to be nested and counted. */
+/* Vector TRAP: raises itself once more, and tells the caller how deep that went. */
 EVENT_HANDLER(event_trap)
 {
-	(void)frame;
+	uint32_t depth = klos_info.event_depth;
+
+	if (depth == 1)
+		__asm__ volatile("int %1" : "=a"(depth) : "i"(VECTOR_TRAP) : "memory");
+	frame->eax = depth;
 }
 
 void faults_start(void)

@@ -87,6 +87,39 @@ static void start(int wait)
 	answer(KLOS_MAILBOX_DONE, code, error ? "ended by an exception" : "ended");
 }
 
+/* Let an application load so many absent selectors; the result is how often DSOS moved. */
+static void touch(void)
+{
+	uint32_t before = klos_info.relocations;
+
+	format(mailbox.command, sizeof(mailbox.command), "run touch %u", mailbox.argument);
+	start(1);
+	mailbox.result = klos_info.relocations - before;
+}
+
+static void report(uint32_t failed)
+{
+	answer(KLOS_MAILBOX_DONE, failed, failed ? "some failed" : "all as expected");
+}
+
+static void serve(const char *command)
+{
+	if (string_equal(command, "start"))
+		start(0);
+	else if (string_equal(command, "run"))
+		start(1);
+	else if (string_equal(command, "touch"))
+		touch();
+	else if (string_equal(command, "selftest"))
+		report(run_selftests());
+	else if (string_equal(command, "attacks"))
+		report(run_attacks());
+	else if (string_equal(command, "exit"))
+		leave();
+	else
+		answer(KLOS_MAILBOX_ERROR, 0, "no such command");
+}
+
 /* In the system process, in a critical section. Nonzero where there was something to do. */
 int mailbox_serve(void)
 {
@@ -96,13 +129,21 @@ int mailbox_serve(void)
 		return 0;
 	string_copy(command, mailbox.command, sizeof(command));
 	split(command);
-	if (string_equal(command, "start"))
-		start(0);
-	else if (string_equal(command, "run"))
-		start(1);
-	else if (string_equal(command, "exit"))
-		leave();
-	else
-		answer(KLOS_MAILBOX_ERROR, 0, "no such command");
+	serve(command);
 	return 1;
+}
+
+/* Do what the boot option `run` says, as if a debugger had asked: commands separated by commas. */
+void mailbox_order(const char *commands)
+{
+	while (*commands) {
+		uint32_t length = 0;
+		while (commands[length] && commands[length] != ',')
+			length++;
+		string_copy(mailbox.command, commands, length + 1 < sizeof(mailbox.command) ? length + 1 : sizeof(mailbox.command));
+		mailbox.status = KLOS_MAILBOX_RUNNING;
+		mailbox_serve();
+		mailbox.status = KLOS_MAILBOX_EMPTY;
+		commands += length + (commands[length] == ',');
+	}
 }

@@ -1,4 +1,5 @@
 /* Processes: an address space, threads, and what they share. All applications come from the image. */
+#include "exception.h"
 #include "os.h"
 
 #define FIRST_PID 1
@@ -18,13 +19,9 @@ static void *in_image(const void *address)
 
 const struct klos_application *application_find(const char *name)
 {
-	const struct klos_application *first = in_image(application_table);
-	uint32_t count = (uint32_t)(application_table_end - application_table);
+	const struct klos_application *first = (const struct klos_application *)klos_info.applications.address;
 
-	klos_info.applications.address = (uint32_t)first;
-	klos_info.applications.count = count;
-	klos_info.applications.entry_size = sizeof(*first);
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < klos_info.applications.count; i++)
 		if (string_equal(first[i].name, name))
 			return &first[i];
 	return 0;
@@ -130,6 +127,9 @@ struct process *process_system(const char *name)
 	klos_info.threads.address = (uint32_t)threads;
 	klos_info.threads.count = MAX_THREADS;
 	klos_info.threads.entry_size = sizeof(threads[0]);
+	klos_info.applications.address = (uint32_t)in_image(application_table);
+	klos_info.applications.count = (uint32_t)(application_table_end - application_table);
+	klos_info.applications.entry_size = sizeof(application_table[0]);
 	return process;
 }
 
@@ -200,8 +200,9 @@ int process_wait(uint32_t pid, uint32_t *code)
 		while (process->public.state != KLOS_STATE_ENDED)
 			thread_block(KLOS_WAIT_PROCESS, pid);
 		*code = process->public.exit_code;
-		result = process->public.end_vector == NO_VECTOR ? 0 : (int)process->public.end_vector;
+		result = process->public.end_vector == NO_VECTOR ? 0 : (int)(ENDED_BY(process->public.end_vector));
 		process->public.parent = 0;
+		processes_collect();
 	}
 	critical_leave();
 	return result;

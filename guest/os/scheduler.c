@@ -4,6 +4,7 @@
 #define APP_STACK_PAGES 4
 #define APP_STACK_SPACE 0x20000 /* address space for a stack; all below the mapped pages is guard */
 #define DEFAULT_PRIORITY 2
+#define FIRST_ARGUMENTS 32 /* bytes above a thread's first ESP: prologues read that much of the caller's stack */
 
 extern char thread_exit_return[];
 
@@ -64,11 +65,11 @@ static void first_frame(struct thread *thread, uint32_t argument)
 	thread->frame.cs = CSOS;
 	thread->frame.eip = thread->public.entry;
 	thread->frame.eflags = EFLAGS_FIXED | EFLAGS_IF;
-	thread->frame.esp = top - 16;
+	thread->frame.esp = top - FIRST_ARGUMENTS;
 	if (is_system)
 		return;
-	uint32_t *entry = page_entry(thread->process->directory, top - 16);
-	uint32_t *words = physical_to_os((*entry & PTE_ADDRESS) + PAGE_SIZE - 16);
+	uint32_t *entry = page_entry(thread->process->directory, top - FIRST_ARGUMENTS);
+	uint32_t *words = physical_to_os((*entry & PTE_ADDRESS) + PAGE_SIZE - FIRST_ARGUMENTS);
 	words[0] = (uint32_t)thread_exit_return;
 	words[1] = argument;
 }

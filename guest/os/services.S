@@ -32,6 +32,7 @@
 service_\name:
 start_\name:
 	.cfi_startproc
+	.cfi_signal_frame			/* unwinders expect a change of stacks nowhere else */
 	.byte 0xB8				/* mov $DSOS, %eax */
 	.long 0
 	mov %eax, %ds

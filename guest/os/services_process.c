@@ -89,7 +89,7 @@ int do_process_create(const char *name, const char *arguments)
 	return process ? (int)process->public.pid : error;
 }
 
-/* The vector of the exception that ended the child, 0 where it left by itself; its code goes to *code. */
+/* ENDED_BY the exception that ended the child, 0 where it left by itself; its code goes to *code. */
 int do_process_wait(uint32_t pid, uint32_t *code)
 {
 	uint32_t ended_with = 0;
@@ -236,4 +236,10 @@ int do_absent_loads(void)
 int do_version(void)
 {
 	return KLOS_ABI_VERSION;
+}
+
+/* Does this processor check segment limits? */
+int do_enforced(void)
+{
+	return (klos_info.flags & KLOS_FLAG_ENFORCED) != 0;
 }

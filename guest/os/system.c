@@ -1,6 +1,8 @@
 /* The system process: starts the first applications, frees what ended ones held, serves the mailbox. */
 #include "os.h"
 
+char run_option[64];
+
 /* Nonzero where the processor enforces segment limits: read beyond DSAPP's and see. */
 static int limits_enforced(void)
 {
@@ -55,6 +57,9 @@ void system_main(void)
 	start("ping", "");
 	start("pong", "");
 	klos_ready();
+	critical_enter();
+	mailbox_order(run_option);
+	critical_leave();
 	for (;;)
 		wait_for_work();
 }
