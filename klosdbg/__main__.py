@@ -69,6 +69,11 @@ class _Factories:
 
         return program_version(program, package)
 
+    def host_cycles(self) -> dict[str, float]:
+        from klosdbg.targets.hostcycles import host_cycles
+
+        return host_cycles()
+
 
 def _session(args: argparse.Namespace) -> Session:
     batch = bool(args.commands or args.script or not sys.stdin.isatty())

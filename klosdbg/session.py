@@ -28,6 +28,9 @@ class Factories(Protocol):
     def version(self, program: str, package: str) -> str | None:
         """Return a host program's version; None where it is missing, empty where unknown."""
 
+    def host_cycles(self) -> dict[str, float]:
+        """Time service calls on the host's own processor: TSC ticks by mechanism."""
+
 
 @dataclass(slots=True)
 class Session:

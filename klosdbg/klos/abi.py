@@ -17,7 +17,7 @@ from klosdbg.klos.layout import (
     Char40,
     Char64,
     Char80,
-    Char96,
+    Char124,
     U32x2,
 )
 
@@ -198,7 +198,9 @@ class KlosReport:
 
     name: Char28
     result: U32
-    reason: Char96
+    held: U32
+    claim: Char64
+    reason: Char124
 
 
 @dataclass(frozen=True, slots=True)

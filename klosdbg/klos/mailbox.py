@@ -7,7 +7,7 @@ from typing import Literal, NoReturn
 from klosdbg.errors import CommandError, TargetTimeout
 from klosdbg.klos.abi import KlosMailbox
 from klosdbg.klos.constants import Mailbox, label
-from klosdbg.klos.find import booted_klos, read_one
+from klosdbg.klos.find import booted_klos, find_klos, read_one
 from klosdbg.klos.layout import members
 from klosdbg.klos.models import Change, Klos, MailboxAnswer
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
@@ -115,6 +115,20 @@ def _give_up(
         f"the guest did not answer {command!r} within {timeout:g} s: {stood} "
         "(--timeout 0 waits for ever)"
     )
+
+
+def run_until_ready(target: Target, symbols: Symbols | None, timeout: float | None) -> None:
+    """Let the guest run until KLOS says that it is ready; ``CommandError`` after ``timeout`` s."""
+    control = target.control
+    if control is None:
+        raise CommandError(f"{target.name} cannot run: it is a recording")
+    start = time.monotonic()
+    while not find_klos(target, symbols).ready:
+        event = run_for(control, _FIRST_SLICE)
+        if event is not None:
+            raise CommandError(f"the guest stopped ({event.reason}) before KLOS was ready")
+        if timeout is not None and time.monotonic() - start > timeout:
+            raise CommandError(f"KLOS did not become ready within {timeout:g} s")
 
 
 def run_for(control: RunControl, seconds: float) -> StopEvent | None:

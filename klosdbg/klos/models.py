@@ -169,11 +169,17 @@ class MailboxAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a self-test or an attack ended, and why."""
+    """How a self-test or an attack ended, and why.
+
+    ``claim`` is what is tested, for an attack what the paper claims; ``held`` tells whether the
+    system withstood it, and is None for a self-test.
+    """
 
     name: str
     result: Literal["pass", "fail", "not-enforced"]
     reason: str
+    claim: str
+    held: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +189,7 @@ class Outcomes:
     kind: Literal["selftest", "attacks"]
     tests: tuple[Outcome, ...]
     enforced: bool
+    asked: MailboxAnswer | None = None
 
     def count(self, result: str) -> int:
         """Count the tests that ended like this."""
@@ -208,18 +215,22 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class ServiceBench:
-    """Figure 4, measured in the guest; ``native`` is the host's own processor's, in TSC ticks.
-
-    ``meaning`` says what the counter counts.
-    """
+    """Figure 4, measured in the guest; ``meaning`` says what the counter counts."""
 
     counter: Literal["instructions", "cycles"]
     meaning: str
     rows: tuple[Measured, ...]
-    native: Mapping[str, float] | None = None
+    asked: MailboxAnswer | None = None
 
     def median(self, situation: str, mechanism: str) -> int | None:
         """Look one median up, in ticks of the counter."""
         found = (r for r in self.rows if (r.situation, r.mechanism) == (situation, mechanism))
         row = next(found, None)
         return row.median if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeBench:
+    """One call on the host's own processor, by mechanism, in ticks of its time stamp counter."""
+
+    ticks: Mapping[str, float]

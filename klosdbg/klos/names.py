@@ -1,7 +1,7 @@
 """The roles of descriptor table slots, as KLOS tells them."""
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
 from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosInfo
@@ -39,7 +39,7 @@ class Debuggee(Protocol):
         """What was read at this stop."""
 
 
-def slot_names(session: Debuggee, table: Literal["gdt", "ldt"]) -> Mapping[int, str]:
+def slot_names(session: Debuggee, table: str) -> Mapping[int, str]:
     """Map indices of a table to roles; empty where KLOS is not there, or cannot be read now."""
     info = current_info(session)
     return selector_names(info, table) if info else {}
@@ -64,7 +64,7 @@ def _info(session: Debuggee) -> KlosInfo | None:
     return found.info if found else None
 
 
-def selector_names(info: KlosInfo, table: Literal["gdt", "ldt"]) -> dict[int, str]:
+def selector_names(info: KlosInfo, table: str) -> dict[int, str]:
     """Map indices of a table to the roles of the selectors that select from it."""
     selectors = {role: Selector(getattr(info, name)) for role, name in ROLES.items()}
     return {s.index: role for role, s in selectors.items() if s.table == table and not s.null}

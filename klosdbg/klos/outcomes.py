@@ -28,20 +28,23 @@ _COUNTERS: dict[str, tuple[Literal["instructions", "cycles"], str]] = {
 def read_outcomes(
     target: Target, symbols: Symbols | None, kind: Literal["selftest", "attacks"]
 ) -> Outcomes:
-    """Read the reports of the self-tests or of the attacks; one that never ran has failed."""
+    """Read the reports of a run; what never ran has failed. ``selftest`` includes the attacks."""
     info = booted_klos(target, symbols).info
-    name = "selftests" if kind == "selftest" else "attacks"
-    reports = read_array(target, getattr(info, name), KlosReport, name)
-    tests = tuple(_outcome(report) for report in reports if report.name)
+    reports = []
+    if kind == "selftest":
+        reports += [(r, False) for r in read_array(target, info.selftests, KlosReport, "selftests")]
+    reports += [(r, True) for r in read_array(target, info.attacks, KlosReport, "attacks")]
+    tests = tuple(_outcome(report, attack) for report, attack in reports if report.name)
     return Outcomes(kind, tests, bool(info.flags & Flag.ENFORCED))
 
 
-def _outcome(report: KlosReport) -> Outcome:
+def _outcome(report: KlosReport, is_attack: bool) -> Outcome:
     result = _RESULTS.get(report.result)
+    held = bool(report.held) if is_attack else None
     if result is None:
         why = "it did not run" if report.result == Result.NONE else f"result {report.result}?"
-        return Outcome(report.name, "fail", report.reason or why)
-    return Outcome(report.name, result, report.reason)
+        return Outcome(report.name, "fail", report.reason or why, report.claim, held)
+    return Outcome(report.name, result, report.reason, report.claim, held)
 
 
 def read_bench(target: Target, symbols: Symbols | None) -> ServiceBench:

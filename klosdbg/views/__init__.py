@@ -3,6 +3,9 @@
 from klosdbg.views import decode as decode
 from klosdbg.views import doctor as doctor
 from klosdbg.views import findings as findings
+from klosdbg.views import klos as klos
+from klosdbg.views import klos_lists as klos_lists
+from klosdbg.views import klos_runs as klos_runs
 from klosdbg.views import session as session
 from klosdbg.views.base import Style, columns, data, text
 

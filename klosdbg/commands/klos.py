@@ -1,0 +1,158 @@
+"""What KLOS says of itself, its processes, its services, and what it does when asked."""
+
+from argparse import ArgumentTypeError, Namespace
+from dataclasses import replace
+
+from klosdbg.commands.base import arg, command, integer
+from klosdbg.errors import CommandError
+from klosdbg.execution import run_to
+from klosdbg.klos.find import find_klos
+from klosdbg.klos.mailbox import ask, run_until_ready
+from klosdbg.klos.models import MailboxAnswer, NativeBench
+from klosdbg.klos.outcomes import read_bench, read_outcomes
+from klosdbg.klos.processes import read_frames, read_processes, read_threads
+from klosdbg.klos.system import read_handlers, read_klos, read_services
+from klosdbg.session import Session
+
+_NUMERIC = ("touch", "relocate", "ping", "exit")
+_ALL = "--all"
+
+
+@command(
+    "klos",
+    "show KLOS's self-description, checked against the processor",
+    example="klos",
+    group="klos",
+    reads=True,
+)
+def klos(session: Session, _args: Namespace) -> object:
+    return read_klos(session.target, session.symbols)
+
+
+@command(
+    "ps",
+    "list the processes",
+    arg(_ALL, action="store_true", dest="all", help="also those that have ended"),
+    example="ps",
+    group="klos",
+    reads=True,
+)
+def ps(session: Session, args: Namespace) -> object:
+    return read_processes(session.target, session.symbols, args.all)
+
+
+@command("threads", "list the threads", example="threads", group="klos", reads=True)
+def threads(session: Session, _args: Namespace) -> object:
+    return read_threads(session.target, session.symbols)
+
+
+@command("services", "list the services", example="services", group="klos", reads=True)
+def services(session: Session, _args: Namespace) -> object:
+    return read_services(session.target, session.symbols)
+
+
+@command(
+    "handlers",
+    "list the vectors that have a handler of their own: gate, stub, handler",
+    arg(_ALL, action="store_true", dest="all", help="every vector"),
+    example="handlers",
+    group="klos",
+    reads=True,
+)
+def handlers(session: Session, args: Namespace) -> object:
+    return read_handlers(session.target, session.symbols, args.all)
+
+
+@command("frames", "show who owns the page frames", example="frames", group="klos", reads=True)
+def frames(session: Session, _args: Namespace) -> object:
+    return read_frames(session.target, session.symbols)
+
+
+@command(
+    "mailbox",
+    "ask the running guest for something (this writes to the guest)",
+    arg("name", metavar="NAME", help="start, run, touch, relocate, selftest, attacks, bench, ping"),
+    arg("rest", nargs="*", metavar="N|ARG", help="a number, or an application and its arguments"),
+    example="mailbox touch 3",
+    group="klos",
+)
+def mailbox(session: Session, args: Namespace) -> object:
+    words = [args.name, *args.rest]
+    if len(words) == 2 and args.name in _NUMERIC:
+        return _ask(session, args.name, _number(args.rest[0]))
+    return _ask(session, " ".join(words), 0)
+
+
+@command(
+    "selftest",
+    "run every self-test of the guest (asks it through the mailbox, which writes to it)",
+    example="selftest --json",
+    group="klos",
+)
+def selftest(session: Session, _args: Namespace) -> object:
+    answer = _ask_ready(session, "selftest")
+    return replace(read_outcomes(session.target, session.symbols, "selftest"), asked=answer)
+
+
+@command(
+    "attacks",
+    "run every attack of the guest (asks it through the mailbox, which writes to it)",
+    example="attacks",
+    group="klos",
+)
+def attacks(session: Session, _args: Namespace) -> object:
+    answer = _ask_ready(session, "attacks")
+    return replace(read_outcomes(session.target, session.symbols, "attacks"), asked=answer)
+
+
+@command(
+    "bench-services",
+    "measure figure 4 in the guest (asks it through the mailbox, which writes to it)",
+    arg("--native", action="store_true", help="on the host's own processor instead"),
+    example="bench-services --native",
+    group="klos",
+)
+def bench_services(session: Session, args: Namespace) -> object:
+    if args.native:
+        return _native(session)
+    answer = _ask_ready(session, "bench")
+    return replace(read_bench(session.target, session.symbols), asked=answer)
+
+
+def _native(session: Session) -> NativeBench:
+    if session.factories is None:
+        raise CommandError("cannot start programs from here: run 'klosdbg run' for --native")
+    return NativeBench(session.factories.host_cycles())
+
+
+def _ask(session: Session, request: str, argument: int) -> MailboxAnswer:
+    return ask(session.target, session.symbols, request, argument, session.timeout)
+
+
+def _ask_ready(session: Session, request: str) -> MailboxAnswer:
+    _run_until_ready(session)
+    answer = _ask(session, request, 0)
+    if answer.failure:
+        raise CommandError(answer.failure)
+    return answer
+
+
+def _run_until_ready(session: Session) -> None:
+    if session.control.running:
+        raise CommandError("the guest is running: 'interrupt' it before you write to it")
+    if find_klos(session.target, session.symbols).ready:
+        return
+    ready = session.symbols.address("klos_ready") if session.symbols else None
+    if ready is None:
+        run_until_ready(session.target, session.symbols, session.timeout)
+        return
+    stop = run_to(session, ready, "KLOS did not become ready")
+    if stop.linear != ready:
+        raise CommandError(f"the guest stopped ({stop.reason}) before KLOS was ready")
+
+
+def _number(word: str) -> int:
+    try:
+        return integer(word)
+    except ArgumentTypeError as error:
+        raise CommandError(str(error)) from None
