@@ -17,6 +17,7 @@ from klosdbg.klos.layout import (
     Char40,
     Char64,
     Char80,
+    Char96,
     Char124,
     U32x2,
 )
@@ -199,7 +200,7 @@ class KlosReport:
     name: Char28
     result: U32
     held: U32
-    claim: Char64
+    claim: Char96
     reason: Char124
 
 
@@ -236,7 +237,7 @@ class KlosApplication:
     entry: U32
     kind: U32
     name: Char24
-    purpose: Char64
+    purpose: Char96
 
 
 @dataclass(frozen=True, slots=True)

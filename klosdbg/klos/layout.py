@@ -20,6 +20,7 @@ Char28 = Annotated[str, "28s"]
 Char40 = Annotated[str, "40s"]
 Char64 = Annotated[str, "64s"]
 Char80 = Annotated[str, "80s"]
+Char96 = Annotated[str, "96s"]
 Char124 = Annotated[str, "124s"]
 
 

@@ -25,7 +25,8 @@ _SECTIONS = {
     "seed": "Random source",
     "event_count": "Counters",
 }
-_NO_ADDRESS = ("size", "limit", "count", "rate", "depth", "pid", "off", "seed", "draws")
+_NUMBERS = ("size", "count", "rate", "depth", "pid", "off", "seed", "draws")
+_BOUNDS = ("_base", "_start", "_end", "_bottom", "_top", "_directory")
 _COLORS = {"ok": "green", "wrong": "red", "unknown": "yellow"}
 
 
@@ -60,7 +61,7 @@ def _sections(info: KlosInfo, style: Style) -> Iterator[str]:
             if heading:
                 yield _section(heading, rows, style)
             heading, rows = _SECTIONS[member.name], []
-        if member.name != "reserved":
+        if heading and member.name != "reserved":
             rows.append((member.name, _field(member.name, getattr(info, member.name), style)))
     yield _section(heading, rows, style)
 
@@ -81,11 +82,9 @@ def _field(name: str, value: Any, style: Style) -> str:
         return f"{value:#018x}"
     if name.endswith("_limit"):
         return f"{value:#x}"
-    return style.address(value) if _is_address(name, value) else str(value)
-
-
-def _is_address(name: str, value: int) -> bool:
-    return not name.endswith(_NO_ADDRESS) and value >= 0x10000
+    if name.endswith(_NUMBERS) or value < 0x10000:
+        return str(value)
+    return f"{value:#010x}" if name.endswith(_BOUNDS) else style.address(value)
 
 
 def _checks(model: Description, style: Style) -> str:
