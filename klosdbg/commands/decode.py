@@ -40,7 +40,7 @@ _MODES = {mode.lower(): mode for mode in LEVELS}
 def _vector(word: str) -> int:
     vector = parse_vector(word)
     if vector is None:
-        raise ArgumentTypeError(f"{word!r} is not a vector (write 14, 0xe, #PF)")
+        raise ArgumentTypeError(f"{word!r} is not a vector (write 14, 0xe, PF)")
     return vector
 
 
@@ -191,6 +191,8 @@ def _source(args: Namespace) -> str | list[str]:
             raise UsageError(f"decode {args.kind}: nothing to decode: give HEX, - or -f FILE")
         return list(args.hex)
     if args.file is None:
+        if sys.stdin is None:
+            raise DataError("standard input is closed")
         return _text(sys.stdin.buffer, "standard input")
     if args.hex:
         raise UsageError("decode: give either HEX or -f FILE")

@@ -73,7 +73,7 @@ class HexInput:
 
     def _fitting(self, number: int, size: int, what: str) -> int:
         if number >> (8 * size):
-            raise UsageError(f"{number:#x} is too long: {what} has {size} bytes")
+            raise UsageError(f"{_short(hex(number))} is too long: {what} has {size} bytes")
         return number
 
 
@@ -162,7 +162,7 @@ def _whole(raw: bytes, size: int, what: str) -> Iterator[bytes]:
 
 def _long_number(number: int, lone: bool) -> bytes:
     if number >> 128:
-        raise UsageError(f"{number:#x} is too long: a descriptor has 8 or 16 bytes in long mode")
+        raise UsageError(f"{_short(hex(number))} is too long: a descriptor has 8 or 16 bytes")
     raw = number.to_bytes(16, "little")
     size = descriptor_size(raw, long_mode=True) if lone else 8
     return raw if any(raw[8:]) else raw[:size]

@@ -124,6 +124,9 @@ def _segment(segment: Segment, where: str, long_mode: bool) -> Iterator[Finding]
             "L and D are both 1" if segment.db else "L is 1 outside long mode, where it is reserved"
         )
         yield Finding("segment-l", "error", where, text)
+    if not segment.executable and segment.l:
+        text = "L is 1 in a data segment, where it is reserved: meant as code?"
+        yield Finding("data-l", "warning", where, text)
     if segment.executable and segment.conforming and segment.dpl:
         text = (
             f"conforming code of DPL {segment.dpl} runs at its caller's CPL, {segment.dpl} or more"
