@@ -40,7 +40,7 @@
 #define KLOS_SITE_DESIGN_B   0 /* prologue of one service */
 #define KLOS_SITE_DESIGN_A   1 /* the service trampoline */
 #define KLOS_SITE_EVENT_CORE 2 /* a cell that the ring-0 stub loads DS, ES and SS from: no instruction, start == end == 0 */
-#define KLOS_SITE_BARE       3 /* the paper's prologue, on the caller's stack: for the benchmark and an attack */
+#define KLOS_SITE_BARE       3 /* the paper's prologue, on the caller's stack: DSAPP, but during benchmark and attack */
 #define KLOS_SITE_SYSENTER   4 /* the benchmark's SYSENTER and trap path */
 
 /* klos_process.state and klos_thread.state */

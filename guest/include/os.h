@@ -176,6 +176,7 @@ void shared_release(struct process *process);
 void dsos_place(void);
 void dsos_relocate(struct klos_frame *frame, uint16_t cause);
 void dsos_absent(struct klos_frame *frame);
+void dsos_open_bare(int open);
 const struct klos_site *site_at(uint32_t eip);
 int dsos_is_previous(uint32_t error_code);
 

@@ -20,6 +20,7 @@ const struct klos_site core_site __attribute__((section(".sites"), used)) = {
 };
 
 static struct klos_relocation relocation_log[LOG_ENTRIES];
+static int bare_open;    /* the paper's own prologue works */
 static uint16_t previous; /* where DSOS was before it last moved */
 
 static struct descriptor *slot_of(uint16_t selector)
@@ -44,7 +45,7 @@ static uint16_t patch_sites(uint16_t selector)
 	uint16_t count = 0;
 
 	for (const struct klos_site *site = site_table; site < site_table_end; site++, count++)
-		*(volatile uint32_t *)site->immediate = selector;
+		*(volatile uint32_t *)site->immediate = site->kind == KLOS_SITE_BARE && !bare_open ? DSAPP : selector;
 	return count;
 }
 
@@ -147,6 +148,13 @@ void dsos_relocate(struct klos_frame *frame, uint16_t cause)
 	record(frame, old, cause, entry);
 	entry->eip = eip;
 	klos_info.sequence++;
+}
+
+/* Let the paper's own prologue load DSOS, or not. In a critical section. */
+void dsos_open_bare(int open)
+{
+	bare_open = open;
+	patch_sites(klos_info.dsos);
 }
 
 /* Count a load of an absent selector. */

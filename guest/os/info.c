@@ -18,6 +18,10 @@ _Static_assert(IOMAP % PAGE_SIZE == 0, "the I/O bitmap starts a page");
 _Static_assert((CSOS & 3) == 3 && (DSAPP & 3) == 3, "requested privilege level 3");
 _Static_assert(DSAPP == CSOS + 8 && CORE_DATA == CORE_CODE + 8 && CSOS - 3 == CORE_CODE + 16, "order for SYSENTER");
 
+/* Where attacks on OS memory aim. */
+extern uint32_t attack_scratch;
+uint32_t attack_scratch;
+
 volatile struct klos_info klos_info __attribute__((section(".info"), aligned(PAGE_SIZE))) = {
 	.magic = "KLOSINFO",
 	.version = KLOS_ABI_VERSION,

@@ -107,7 +107,40 @@ end_\name:
 	EPILOGUE trampoline
 	SITE KLOS_SITE_DESIGN_A, NO_SERVICE, trampoline
 
+/*
+ * int service_bare_copy(to, from, 4): the paper's own prologue and epilogue, on the caller's stack. Its immediate holds DSOS
+ * only while the benchmark or the attack that needs it runs (os/dsos.c), and DSAPP otherwise.
+ */
+	.section .prologues, "awx"
+	.balign PAGE_SIZE
+	.globl service_bare_copy
+	.type service_bare_copy, @function
+service_bare_copy:
+start_bare_copy:
+	.cfi_startproc
+	.byte 0xB8
+	.long DSAPP
+	mov %eax, %ds
+loaded_bare_copy:
+	call do_bare_copy
+	mov $DSAPP, %ecx
+	mov %ecx, %ds
+	ret
+	.cfi_endproc
+end_bare_copy:
+	.size service_bare_copy, . - service_bare_copy
+	SITE KLOS_SITE_BARE, NO_SERVICE, bare_copy
+
 	.text
+	.type do_bare_copy, @function
+do_bare_copy:					/* two return addresses, to, from */
+	mov 8(%esp), %ecx
+	mov 12(%esp), %edx
+	mov (%edx), %edx
+	mov %edx, (%ecx)
+	ret
+	.size do_bare_copy, . - do_bare_copy
+
 	.type service_bad_stack, @function
 service_bad_stack:				/* on the OS stack, ESP at its top */
 	call do_bad_stack
