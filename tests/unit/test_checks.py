@@ -143,7 +143,7 @@ def test_tables(kind: TableKind, base: int, limit: int, raw: bytes, expected: li
 
 
 def tss_rules(
-    limit: int = 0x67, ss0: int = 0x10, esp0: int = 0x9000, iomap: int = 0x68
+    limit: int = 0x67, ss0: int = 0x10, esp0: int = 0x8_0000, iomap: int = 0x68
 ) -> list[str]:
     raw = bytearray(max(limit + 1, 104))
     raw[4:8] = esp0.to_bytes(4, "little")
