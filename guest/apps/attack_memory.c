@@ -59,7 +59,15 @@ ATTACK(dsapp_write, "dsapp-write", "DSAPP's limit keeps applications from writin
 
 ATTACK(stack_beyond, "stack-beyond", "the stack segment has DSAPP's limit too")
 {
-	return judge(fault_of(push_beyond, &attack_scratch + 1), VECTOR_SS, "a push past the stack's limit");
+	uint32_t code;
+	int end;
+
+	if (has_argument("child")) {
+		push_beyond(&attack_scratch + 1);
+		return 0;
+	}
+	end = run_self("child", &code);
+	return judge(end == 0 ? NO_FAULT : end - ENDED_BY(0), VECTOR_SS, "a push past the stack's limit");
 }
 
 ATTACK(cs_read, "cs-override-read", "CSOS is execute-only: no data comes out of it (2.2)")
