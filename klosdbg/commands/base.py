@@ -101,7 +101,7 @@ class Command:
     def parse(self, words: Sequence[str]) -> Namespace | None:
         """Parse the words after the name; None when the user asked for ``--help``."""
         try:
-            return self.parser.parse_args(words)
+            return self.parser.parse_intermixed_args(words)
         except _HelpWanted:
             return None
 
