@@ -12,6 +12,7 @@ from klosdbg.klos.models import MailboxAnswer, NativeBench
 from klosdbg.klos.outcomes import read_bench, read_outcomes
 from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
+from klosdbg.read import read_cpu
 from klosdbg.session import Session
 
 _NUMERIC = ("touch", "relocate", "ping", "exit")
@@ -140,9 +141,10 @@ def _ask_ready(session: Session, request: str) -> MailboxAnswer:
 def _run_until_ready(session: Session) -> None:
     if session.control.running:
         raise CommandError("the guest is running: 'interrupt' it before you write to it")
-    if find_klos(session.target, session.symbols).ready:
-        return
     ready = session.symbols.address("klos_ready") if session.symbols else None
+    here = read_cpu(session.target).linear_pc
+    if here == ready or find_klos(session.target, session.symbols).ready:
+        return
     if ready is None:
         run_until_ready(session.target, session.symbols, session.timeout)
         return

@@ -9,11 +9,12 @@ from klosdbg.klos.abi import KlosMailbox
 from klosdbg.klos.constants import Mailbox, label
 from klosdbg.klos.find import booted_klos, find_klos, read_one
 from klosdbg.klos.layout import members
-from klosdbg.klos.models import Change, Klos, MailboxAnswer
+from klosdbg.klos.models import Change, MailboxAnswer
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
 
 _FIRST_SLICE = 0.02
 _LONGEST_SLICE = 0.5
+_FIRST_TICK = 3.0
 _FIELDS = {member.name: member for member in members(KlosMailbox)}
 _STOPPED_EARLY = "the guest stopped ({reason}) before it answered {command!r}: 'c' lets it go on"
 
@@ -35,7 +36,7 @@ def ask(
         raise CommandError(f"{target.name} cannot run: nothing there answers a mailbox")
     if control.running:
         raise CommandError("the guest is running: 'interrupt' it before you write to it")
-    address = _address(booted_klos(target, symbols))
+    address = _address(target, symbols, control)
     before = read_one(target, address, KlosMailbox)
     changes = tuple(_request(target, address, before, command, argument))
     answer = _await(target, control, address, command, timeout)
@@ -44,10 +45,15 @@ def ask(
     return MailboxAnswer(command, argument, status, answer.result, answer.text, changes)
 
 
-def _address(klos: Klos) -> int:
-    if not klos.info.mailbox:
-        raise CommandError("this KLOS has no mailbox: klos_info.mailbox is 0")
-    return klos.info.mailbox
+def _address(target: Target, symbols: Symbols | None, control: RunControl) -> int:
+    """Find the mailbox; the guest names it at its first timer tick."""
+    start = time.monotonic()
+    while True:
+        address = booted_klos(target, symbols).info.mailbox
+        if address:
+            return address
+        if time.monotonic() - start > _FIRST_TICK or run_for(control, _FIRST_SLICE):
+            raise CommandError("this KLOS has no mailbox (klos_info.mailbox is 0): 'c' a little")
 
 
 def _request(

@@ -90,7 +90,7 @@ def _(model: Outcomes, style: Style) -> str:
 
 
 def _outcome(test: Outcome, style: Style) -> Iterator[str]:
-    held = "" if test.held is None else " (held)" if test.held else " (BROKEN INTO)"
+    held = "" if test.held is None else ", held" if test.held else ", did not hold"
     verdict = style.paint(_COLORS[test.result], test.result)
     yield f"{verdict}  {style.paint('bold', printable_line(test.name))}{held}"
     for line in (test.claim, test.reason):
