@@ -7,10 +7,11 @@ from klosdbg.errors import CommandError, MemoryFault
 from klosdbg.models import Address, SegmentState, SegmentStates, SelectorInfo
 from klosdbg.ports import Memory, Symbols, Target
 from klosdbg.x86.cpu import Cpu, SegmentRegister
-from klosdbg.x86.descriptor import Descriptor, decode_descriptor
+from klosdbg.x86.descriptor import Descriptor, decode_descriptor, descriptor_size
 from klosdbg.x86.disasm import Instruction, disassemble
+from klosdbg.x86.iobitmap import PORTS, WITH_TERMINATOR, IoBitmap, PortAccess, port_access
 from klosdbg.x86.selector import Selector
-from klosdbg.x86.table import Ivt, Table, decode_ivt, decode_table
+from klosdbg.x86.table import Ivt, Table, TableKind, decode_ivt, decode_table
 from klosdbg.x86.tss import Tss, decode_tss
 
 PAGE = 4096
@@ -72,12 +73,17 @@ def read_ivt(target: Target) -> Ivt:
 
 
 def _read_table(
-    target: Target, cpu: Cpu, kind: str, base: int, limit: int, names: Mapping[int, str] | None
+    target: Target,
+    cpu: Cpu,
+    kind: TableKind,
+    base: int,
+    limit: int,
+    names: Mapping[int, str] | None,
 ) -> Table:
     pieces = read_pages(target.linear, base, limit + 1)
     if all(raw is None for _, raw in pieces):
         raise MemoryFault("linear", base, limit + 1)
-    return decode_table(kind, base, limit, pieces, cpu.mode in ("long", "compat"), names or {})
+    return decode_table(kind, base, limit, pieces, cpu.long_mode, names)
 
 
 def read_segment_states(target: Target) -> SegmentStates:
@@ -89,7 +95,7 @@ def read_segment_states(target: Target) -> SegmentStates:
 
 def _segment_state(target: Target, cpu: Cpu, hidden: SegmentRegister) -> SegmentState:
     name = hidden.name
-    if cpu.mode in ("real", "unreal", "v86") and name in _SEGMENT_NAMES:
+    if cpu.real_addressing and name in _SEGMENT_NAMES:
         base = hidden.selector << 4
         differs = () if hidden.base == base else ("base",)
         return SegmentState(name, hidden, None, differs, f"{cpu.mode} mode: base is selector x 16")
@@ -122,24 +128,53 @@ def read_selector(target: Target, value: int, name: str | None = None) -> Select
 
 
 def _read_descriptor(target: Target, cpu: Cpu, address: int, room: int) -> Descriptor:
-    long_mode = cpu.mode in ("long", "compat")
-    raw = target.linear.read(address, 16 if long_mode and room >= 16 else 8)
-    return decode_descriptor(raw if not raw[5] & 0x10 else raw[:8], long_mode)
+    raw = target.linear.read(address, 16 if cpu.long_mode and room >= 16 else 8)
+    return decode_descriptor(raw[: descriptor_size(raw, cpu.long_mode)], cpu.long_mode)
 
 
 def read_tss(target: Target) -> Tss:
     """Read the TSS through TR's hidden part, I/O bitmap included, up to its limit."""
-    cpu = read_cpu(target)
+    return _read_tss(target, read_cpu(target))
+
+
+def _read_tss(target: Target, cpu: Cpu) -> Tss:
     tr = cpu.segments["tr"]
     if not tr.present or Selector(tr.selector).null:
         raise CommandError("no TSS: TR holds a null selector; nothing has executed LTR yet")
-    size = min(tr.limit, 0xFFFF + 0x2001) + 1
+    size = min(tr.limit, 0xFFFF + WITH_TERMINATOR) + 1
     pieces = read_pages(target.linear, tr.base, size)
-    head = pieces[0][1]
-    if head is None:
+    if pieces[0][1] is None:
         raise MemoryFault("linear", tr.base, size)
-    bits = {0x1: 16, 0x3: 16}.get(tr.type, 64 if cpu.mode in ("long", "compat") else 32)
-    return decode_tss(pieces, bits, tr.limit, tr.base)
+    bounds = [address - tr.base for address, _ in pieces] + [size]
+    missing = tuple(
+        (start, end - 1)
+        for (_, raw), start, end in zip(pieces, bounds, bounds[1:], strict=False)
+        if raw is None
+    )
+    joined = b"".join(
+        raw if raw is not None else bytes(end - start)
+        for (_, raw), start, end in zip(pieces, bounds, bounds[1:], strict=False)
+    )
+    bits = 64 if cpu.long_mode else 16 if tr.type in (0x1, 0x3) else 32
+    return decode_tss(joined, bits, tr.limit, tr.base, missing)
+
+
+def read_iomap(target: Target) -> IoBitmap:
+    """Read the I/O permission bitmap of the current TSS."""
+    return read_tss(target).io
+
+
+def read_port_access(target: Target, port: int, size: int) -> PortAccess:
+    """Decide whether an access of 1, 2 or 4 bytes to a port would pass now."""
+    if size not in (1, 2, 4):
+        raise CommandError(f"an access to a port has 1, 2 or 4 bytes, not {size}")
+    if not 0 <= port < PORTS:
+        raise CommandError(f"port {port:#x}: ports end at 0xffff")
+    cpu = read_cpu(target)
+    tr = cpu.segments["tr"]
+    usable = tr.present and not Selector(tr.selector).null and cpu.mode not in ("real", "unreal")
+    bitmap = _read_tss(target, cpu).io if usable else None
+    return port_access(cpu, bitmap, port, size)
 
 
 def read_instructions(target: Target, address: int, count: int, bits: int) -> list[Instruction]:
@@ -218,7 +253,7 @@ def _segment_base(target: Target, left: str, wanted: str) -> int:
         value = int(left, 0)
     except ValueError:
         raise CommandError(f"{wanted}: {left!r} is no selector and no segment register") from None
-    if cpu.mode in ("real", "unreal", "v86"):
+    if cpu.real_addressing:
         return value << 4
     info = read_selector(target, value)
     if info.descriptor is None:

@@ -69,6 +69,7 @@ void boot_main(const struct multiboot *multiboot)
 	klos_info.flags = (options.seed_fixed ? KLOS_FLAG_SEED_FIXED : 0) | (has_sysenter() ? KLOS_FLAG_SYSENTER : 0);
 	klos_info.panic = (uint32_t)&panic_record;
 	reports_start();
+	mailbox_start();
 
 	memory_start(memory, (uint32_t)image_end - OS_BASE);
 	paging_start(memory);

@@ -181,6 +181,7 @@ const struct klos_site *site_at(uint32_t eip);
 int dsos_is_previous(uint32_t error_code);
 
 /* mailbox.c, report.c, system.c */
+void mailbox_start(void);
 void mailbox_poll(struct klos_frame *frame);
 int mailbox_serve(void);
 void mailbox_order(const char *commands);

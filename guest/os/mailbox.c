@@ -6,6 +6,11 @@
 
 static struct klos_mailbox mailbox;
 
+void mailbox_start(void)
+{
+	klos_info.mailbox = (uint32_t)&mailbox;
+}
+
 static void answer(uint32_t status, uint32_t result, const char *text)
 {
 	mailbox.result = result;
@@ -36,7 +41,6 @@ static void relocate(struct klos_frame *frame)
 /* At every tick: what takes an instant is done here, the rest by the system process. */
 void mailbox_poll(struct klos_frame *frame)
 {
-	klos_info.mailbox = (uint32_t)&mailbox;
 	if (mailbox.status != KLOS_MAILBOX_REQUEST || klos_info.event_depth != 1)
 		return;
 	mailbox.command[sizeof(mailbox.command) - 1] = 0;

@@ -107,7 +107,11 @@ def port(session: Session, args: Namespace) -> object:
 def _chosen(table: Table, args: Namespace) -> object:
     if args.index is None:
         return table.expanded() if args.all else table
-    return table.only(args.index)
+    found = table.only(args.index)
+    if found is None:
+        last = table.slots - 1
+        raise CommandError(f"{table.kind} has no readable entry {args.index}: the last is {last}")
+    return found
 
 
 def _selector(string: str) -> int:

@@ -1,5 +1,6 @@
 """Model to output. Importing this package registers the views of every family."""
 
+from klosdbg.views import cpu as cpu
 from klosdbg.views import decode as decode
 from klosdbg.views import doctor as doctor
 from klosdbg.views import findings as findings
@@ -7,6 +8,8 @@ from klosdbg.views import klos as klos
 from klosdbg.views import klos_lists as klos_lists
 from klosdbg.views import klos_runs as klos_runs
 from klosdbg.views import session as session
+from klosdbg.views import tables as tables
+from klosdbg.views import tss as tss
 from klosdbg.views.base import Style, columns, data, text
 
 __all__ = ["Style", "columns", "data", "text"]

@@ -55,13 +55,15 @@ def data(model: object, style: Style) -> dict[str, object]:
 def columns(rows: Iterable[Sequence[str]], indent: str = "", right: str = "") -> str:
     """Align rows of cells two spaces apart; ``right`` holds an ``r`` for each right-aligned column.
 
-    ANSI colour in a cell does not disturb the alignment.
+    A row's last cell may run on over the columns of other rows. ANSI colour in a cell does not
+    disturb the alignment.
     """
     table = [list(row) for row in rows]
     widths: dict[int, int] = {}
     for row in table:
         for i, cell in enumerate(row):
-            widths[i] = max(widths.get(i, 0), visible_length(cell))
+            last = i == len(row) - 1 and right[i : i + 1] != "r"
+            widths[i] = max(widths.get(i, 0), 0 if last else visible_length(cell))
     return "\n".join(indent + _line(row, widths, right) for row in table)
 
 

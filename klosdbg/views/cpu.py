@@ -1,0 +1,169 @@
+"""Views of the processor: its registers, its segment registers, and what a selector selects."""
+
+from klosdbg.models import SegmentState, SegmentStates, SelectorInfo
+from klosdbg.views.base import Style, columns, data, hex64, text
+from klosdbg.views.tables import descriptor_data, what
+from klosdbg.x86.cpu import Cpu, SegmentRegister
+from klosdbg.x86.flags import decode_flags
+
+_GPR_COLUMNS = 4
+
+
+@text.register
+def _(model: Cpu, style: Style) -> str:
+    digits = 16 if any(name.startswith("r") for name in model.gpr) else 8
+    gpr = [f"{name} {value:0{digits}x}" for name, value in model.gpr.items()]
+    rows = [gpr[at : at + _GPR_COLUMNS] for at in range(0, len(gpr), _GPR_COLUMNS)]
+    lines = [
+        f"{style.paint('bold', model.mode)} mode, ring {model.cpl}, paging {model.paging}"
+        + (", halted" if model.hlt else "")
+        + ("" if model.a20 else ", A20 off")
+        + (", SMM" if model.smm else ""),
+        columns(rows, indent="  "),
+        f"  eip {model.eip:0{digits}x}  linear {style.address(model.linear_pc, digits)}",
+    ]
+    registers = (("eflags", model.eflags), ("cr0", model.cr0), ("cr4", model.cr4))
+    lines += [_flag_line(name, value) for name, value in registers]
+    if model.efer:
+        lines.append(_flag_line("efer", model.efer))
+    lines.append(f"  cr2 {model.cr2:0{digits}x}  cr3 {model.cr3:0{digits}x}")
+    lines += [_segment_line(segment, digits) for segment in model.segments.values()]
+    lines += [
+        f"  {name}      {table.base:0{digits}x} {table.limit:08x}"
+        for name, table in (("gdtr", model.gdtr), ("idtr", model.idtr))
+    ]
+    return "\n".join(lines)
+
+
+def _flag_line(register: str, value: int) -> str:
+    flags = decode_flags(register, value)
+    names = " ".join(
+        field.name if flags.fields[field.name] == 1 else f"{field.name}={flags.fields[field.name]}"
+        for field in reversed(flags.set_fields)
+    )
+    return f"  {register:6} {value:08x}  {names}".rstrip()
+
+
+def _segment_line(segment: SegmentRegister, digits: int) -> str:
+    hidden = f"{segment.base:0{digits}x} {segment.limit:08x}"
+    note = f"dpl {segment.dpl}" if segment.present else "not present"
+    return f"  {segment.name:4} {segment.selector:04x} {hidden} {note}"
+
+
+@data.register
+def _(model: Cpu, style: Style) -> dict[str, object]:
+    return {
+        "schema": "klosdbg/regs/1",
+        "mode": model.mode,
+        "paging": model.paging,
+        "cpl": model.cpl,
+        "iopl": model.iopl,
+        "halted": model.hlt,
+        "a20": model.a20,
+        "smm": model.smm,
+        **{name: _number(name, value) for name, value in model.gpr.items()},
+        "eip": model.eip if model.eip < 1 << 32 else hex64(model.eip),
+        "linear": model.linear_pc if model.linear_pc < 1 << 32 else hex64(model.linear_pc),
+        "symbol": style.symbol(model.linear_pc),
+        "eflags": model.eflags,
+        **{n: hex64(getattr(model, n)) for n in ("cr0", "cr2", "cr3", "cr4", "efer")},
+        **{f"dr{n}": hex64(value) for n, value in model.dr.items()},
+        "segments": {n: _hidden_data(segment) for n, segment in model.segments.items()},
+        "gdtr": {"base": hex64(model.gdtr.base), "limit": model.gdtr.limit},
+        "idtr": {"base": hex64(model.idtr.base), "limit": model.idtr.limit},
+    }
+
+
+def _number(name: str, value: int) -> object:
+    return hex64(value) if name.startswith("r") else value
+
+
+def _hidden_data(segment: SegmentRegister) -> dict[str, object]:
+    return {
+        "selector": segment.selector,
+        "base": hex64(segment.base),
+        "limit": segment.limit,
+        "flags": segment.flags,
+        "dpl": segment.dpl,
+        "present": segment.present,
+    }
+
+
+@text.register
+def _(model: SegmentStates, style: Style) -> str:
+    heading = ("", "sel", "hidden base", "limit", "kind", "in memory")
+    return columns([heading, *(_state_row(state, style) for state in model.registers)])
+
+
+def _state_row(state: SegmentState, style: Style) -> tuple[str, ...]:
+    hidden = state.hidden
+    if not hidden.present and state.why:
+        shown = ("-", "-", "-")
+    else:
+        kind = hidden.descriptor.kind if hidden.s or hidden.type else "-"
+        shown = (f"{hidden.base:08x}", f"{hidden.limit:08x}", kind)
+    return (
+        style.paint("bold", state.name),
+        f"{hidden.selector:04x}",
+        *shown,
+        _memory_cell(state, style),
+    )
+
+
+def _memory_cell(state: SegmentState, style: Style) -> str:
+    if state.differences:
+        return style.paint("yellow", f"differs: {', '.join(state.differences)}")
+    return state.why or "the same"
+
+
+@data.register
+def _(model: SegmentStates, style: Style) -> dict[str, object]:
+    return {
+        "schema": "klosdbg/sregs/1",
+        "registers": [
+            {
+                "name": state.name,
+                **_hidden_data(state.hidden),
+                "memory": state.descriptor and descriptor_data(state.descriptor, style),
+                "differences": list(state.differences),
+                "why": state.why,
+            }
+            for state in model.registers
+        ],
+    }
+
+
+@text.register
+def _(model: SelectorInfo, style: Style) -> str:
+    selector = model.selector
+    name = f" {style.paint('green', model.name)}" if model.name else ""
+    head = f"selector {selector.raw:#06x}{name}: {selector.table.upper()} slot {selector.index}, "
+    lines = [head + f"rpl {selector.rpl}"]
+    if model.address is not None:
+        lines.append(f"  entry at {style.address(model.address)}")
+    if model.descriptor is not None:
+        absent = "" if model.descriptor.present else "not-present "
+        shown = f"{absent}{model.descriptor.kind}, dpl {model.descriptor.dpl}"
+        lines.append(f"  {shown}, {what(model.descriptor, style)}".rstrip(", "))
+    if model.why:
+        lines.append(f"  {model.why}")
+    if model.held_by:
+        lines.append(f"  held by {', '.join(model.held_by)}")
+    return "\n".join(lines)
+
+
+@data.register
+def _(model: SelectorInfo, style: Style) -> dict[str, object]:
+    address = model.address
+    return {
+        "schema": "klosdbg/sel/1",
+        "selector": model.selector.raw,
+        "index": model.selector.index,
+        "table": model.selector.table,
+        "rpl": model.selector.rpl,
+        "name": model.name,
+        "address": hex64(address) if address is not None else None,
+        "descriptor": model.descriptor and descriptor_data(model.descriptor, style),
+        "held_by": list(model.held_by),
+        "why": model.why,
+    }
