@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosInfo, KlosProcess, KlosSite, KlosThread
+from klosdbg.klos.constants import Site
 from klosdbg.klos.find import read_array, read_entry, read_numbers
 from klosdbg.klos.models import Check, Klos, Value
 from klosdbg.ports import Target
@@ -205,9 +206,13 @@ def _sites(target: Target, _cpu: Cpu, info: KlosInfo) -> Iterator[Check]:
     wrong = [
         site.name
         for site, value in zip(sites, values, strict=True)
-        if value is None or int.from_bytes(value, "little") != info.dsos
+        if value is None or int.from_bytes(value, "little") not in _site_values(site, info)
     ]
     yield _all("sites", "the DSOS selector", wrong, len(sites))
+
+
+def _site_values(site: KlosSite, info: KlosInfo) -> tuple[int, ...]:
+    return (info.dsos, info.dsapp) if site.kind == Site.BARE else (info.dsos,)
 
 
 def _descriptor(target: Target, selector: int) -> Descriptor | None:

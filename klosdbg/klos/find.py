@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from klosdbg.errors import CommandError, KlosdbgError, MemoryFault
-from klosdbg.klos.abi import KlosArray, KlosInfo
+from klosdbg.klos.abi import KlosArray, KlosInfo, KlosPanic
 from klosdbg.klos.constants import ABI_VERSION, Flag
 from klosdbg.klos.layout import decode, size_of
 from klosdbg.klos.models import Klos
@@ -100,6 +100,16 @@ def read_numbers(target: Target, array: KlosArray, width: int, name: str) -> lis
 def read_one(target: Target, address: int, structure: type[T]) -> T:
     """Read one structure at a linear address, or raise ``MemoryFault``."""
     return decode(structure, target.linear.read(address, size_of(structure)))
+
+
+def read_panic(target: Target, info: KlosInfo) -> KlosPanic | None:
+    """Read the panic record; None where KLOS has not panicked."""
+    if not info.flags & Flag.PANIC:
+        return None
+    try:
+        return read_one(target, info.panic, KlosPanic)
+    except MemoryFault:
+        return decode(KlosPanic, bytes(size_of(KlosPanic)))
 
 
 def read_entry(target: Target, array: KlosArray, address: int, entry: type[T]) -> T | None:

@@ -7,7 +7,7 @@ from typing import Literal, NoReturn
 from klosdbg.errors import CommandError, TargetTimeout
 from klosdbg.klos.abi import KlosMailbox
 from klosdbg.klos.constants import Mailbox, label
-from klosdbg.klos.find import booted_klos, find_klos, read_one
+from klosdbg.klos.find import booted_klos, find_klos, read_one, read_panic
 from klosdbg.klos.layout import members
 from klosdbg.klos.models import Change, MailboxAnswer
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
@@ -39,7 +39,7 @@ def ask(
     address = _address(target, symbols, control)
     before = read_one(target, address, KlosMailbox)
     changes = tuple(_request(target, address, before, command, argument))
-    answer = _await(target, control, address, command, timeout)
+    answer = _await(target, symbols, control, address, command, timeout)
     _write(target, address, "status", _number(Mailbox.EMPTY))
     status: Literal["done", "error"] = "done" if answer.status == Mailbox.DONE else "error"
     return MailboxAnswer(command, argument, status, answer.result, answer.text, changes)
@@ -95,7 +95,12 @@ def _write(target: Target, address: int, field: str, raw: bytes) -> None:
 
 
 def _await(
-    target: Target, control: RunControl, address: int, command: str, timeout: float | None
+    target: Target,
+    symbols: Symbols | None,
+    control: RunControl,
+    address: int,
+    command: str,
+    timeout: float | None,
 ) -> KlosMailbox:
     start, slice_ = time.monotonic(), _FIRST_SLICE
     while True:
@@ -103,11 +108,20 @@ def _await(
         mailbox = read_one(target, address, KlosMailbox)
         if mailbox.status in (Mailbox.DONE, Mailbox.ERROR):
             return mailbox
+        _require_no_panic(target, symbols, command)
         if event is not None:
             raise CommandError(_STOPPED_EARLY.format(reason=event.reason, command=command))
         if timeout is not None and time.monotonic() - start > timeout:
             _give_up(target, address, mailbox, command, timeout)
         slice_ = min(slice_ * 1.5, _LONGEST_SLICE)
+
+
+def _require_no_panic(target: Target, symbols: Symbols | None, command: str) -> None:
+    panic = read_panic(target, booted_klos(target, symbols).info)
+    if panic is not None:
+        raise CommandError(
+            f"KLOS panicked during {command!r}: {panic.reason} ('klos' shows it all)"
+        )
 
 
 def _give_up(

@@ -2,11 +2,9 @@
 
 from collections import Counter
 
-from klosdbg.errors import KlosdbgError
-from klosdbg.klos.abi import KlosInfo, KlosPanic, KlosService
+from klosdbg.klos.abi import KlosInfo, KlosService
 from klosdbg.klos.checks import check_klos
-from klosdbg.klos.constants import Flag
-from klosdbg.klos.find import booted_klos, find_klos, read_array, read_numbers, read_one
+from klosdbg.klos.find import booted_klos, find_klos, read_array, read_numbers, read_panic
 from klosdbg.klos.models import Description, HandlerList, HandlerRow, ServiceList
 from klosdbg.ports import Symbols, Target
 from klosdbg.read import read_idt
@@ -20,16 +18,7 @@ _IRQS = 16
 def read_klos(target: Target, symbols: Symbols | None) -> Description:
     """Find KLOS and check what it says of itself."""
     klos = find_klos(target, symbols)
-    return Description(klos, check_klos(target, klos), _panic(target, klos.info))
-
-
-def _panic(target: Target, info: KlosInfo) -> KlosPanic | None:
-    if not info.flags & Flag.PANIC:
-        return None
-    try:
-        return read_one(target, info.panic, KlosPanic)
-    except KlosdbgError:
-        return None
+    return Description(klos, check_klos(target, klos), read_panic(target, klos.info))
 
 
 def read_services(target: Target, symbols: Symbols | None) -> ServiceList:
