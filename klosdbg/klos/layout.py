@@ -88,7 +88,13 @@ def _value(member: Member, values: Iterator[Any]) -> Any:
     if member.nested is not None:
         return _build(member.nested, values)
     if member.code.endswith("s"):
-        return next(values).split(b"\0", 1)[0].decode("utf-8", "replace")
+        return _text(next(values))
     if member.code[:-1]:
         return tuple(next(values) for _ in range(int(member.code[:-1])))
     return next(values)
+
+
+def _text(raw: bytes) -> str:
+    """Read a C string; what could upset a terminal becomes U+FFFD."""
+    decoded = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\ufffd" for c in decoded)

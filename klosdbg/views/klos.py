@@ -11,7 +11,7 @@ from klosdbg.klos.models import (
     Description,
     Value,
 )
-from klosdbg.views.base import Style, columns, data, hex64, printable, text
+from klosdbg.views.base import Style, columns, data, hex64, text
 from klosdbg.x86.selector import Selector
 from klosdbg.x86.vectors import vector_name
 
@@ -43,14 +43,9 @@ def _head(model: Description, style: Style) -> Iterator[str]:
     info = model.klos.info
     how = "by symbol" if model.klos.found == "symbol" else "by its magic"
     yield f"KLOS, found {how} at {style.address(model.klos.address)}"
-    yield f"  version {info.version}, {info.size} bytes, build {printable_line(info.build_id)}"
+    yield f"  version {info.version}, {info.size} bytes, build {info.build_id}"
     state = flag_labels(Flag, info.flags) or "not booted"
     yield f"  {state}; sequence {info.sequence}{' (tables are changing)' * (info.sequence % 2)}"
-
-
-def printable_line(string: str) -> str:
-    """Make a guest's string safe for one line of a terminal."""
-    return printable(string.encode("utf-8", "replace")).replace("\n", " ").replace("\t", " ")
 
 
 def _sections(info: KlosInfo, style: Style) -> Iterator[str]:
@@ -100,7 +95,7 @@ def _checks(model: Description, style: Style) -> str:
 def _check(check: Check, style: Style) -> str:
     verdict = style.paint(_COLORS[check.result], check.result)
     said = f"klos_info {_value(check.claimed)}, {check.source} {_value(check.found)}"
-    return f"  {check.name}: {verdict}\n    {printable_line(said)}"
+    return f"  {check.name}: {verdict}\n    {said}"
 
 
 def _value(value: Value) -> str:
@@ -111,7 +106,7 @@ def _panic(panic: KlosPanic, style: Style) -> str:
     frame = panic.frame
     vector = vector_name(panic.vector) or ""
     rows = [
-        ("reason", printable_line(panic.reason)),
+        ("reason", panic.reason),
         ("vector", f"{panic.vector} {vector}".strip()),
         ("process, thread", f"{panic.pid}, {panic.tid}"),
         ("event depth", str(panic.depth)),

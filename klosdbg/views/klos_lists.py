@@ -13,7 +13,7 @@ from klosdbg.klos.models import (
     ThreadState,
 )
 from klosdbg.views.base import Style, columns, data, text
-from klosdbg.views.klos import printable_line, structure_data
+from klosdbg.views.klos import structure_data
 from klosdbg.x86.vectors import vector_name
 
 _FRAME = 4096
@@ -27,7 +27,7 @@ def _(model: ProcessList, style: Style) -> str:
 
 
 def _process(process: KlosProcess, current: int, style: Style) -> tuple[str, ...]:
-    name = printable_line(process.name)
+    name = process.name
     return (
         "*" if process.pid == current else "",
         str(process.pid),
@@ -42,7 +42,7 @@ def _process(process: KlosProcess, current: int, style: Style) -> tuple[str, ...
 
 
 def _process_note(process: KlosProcess) -> str:
-    notes = [flag_labels(Process, process.flags), printable_line(process.arguments)]
+    notes = [flag_labels(Process, process.flags), process.arguments]
     if process.state == State.ENDED:
         vector = process.end_vector
         name = vector_name(vector) or f"vector {vector:#x}"
@@ -81,7 +81,7 @@ def _thread(state: ThreadState, style: Style) -> tuple[str, ...]:
         "*" if state.current else "",
         str(thread.tid),
         str(thread.pid),
-        style.paint("cyan", printable_line(state.process)),
+        style.paint("cyan", state.process),
         label(Wait, thread.wait) if waits else label(State, thread.state),
         str(thread.ticks),
         str(thread.switches),
@@ -117,7 +117,7 @@ def _(model: ServiceList, style: Style) -> str:
     rows += [
         (
             str(service.number),
-            style.paint("cyan", printable_line(service.name)),
+            style.paint("cyan", service.name),
             f"{service.prologue:#010x}",
             style.address(service.function),
         )
@@ -186,7 +186,7 @@ def _(model: MemoryUse, _style: Style) -> str:
 
 
 def _use(use: FrameUse, total: int) -> tuple[str, ...]:
-    owner = printable_line(use.owner)
+    owner = use.owner
     name = owner if use.pid is None else f"pid {use.pid} {owner}"
     share = f"{use.frames / total:.1%}" if total else ""
     return name, str(use.frames), f"{use.frames * _FRAME >> 10} KiB", share

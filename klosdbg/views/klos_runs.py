@@ -12,7 +12,6 @@ from klosdbg.klos.models import (
     ServiceBench,
 )
 from klosdbg.views.base import Style, columns, data, text
-from klosdbg.views.klos import printable_line
 
 _WIDTH = 80
 _COLORS = {"pass": "green", "fail": "red", "not-enforced": "yellow"}
@@ -54,13 +53,13 @@ def _(model: MailboxAnswer, _style: Style) -> str:
         f"{c.field} ({c.address:#010x}): {_quoted(c.before)} -> {_quoted(c.after)}"
         for c in model.changes
     ]
-    said = f": {printable_line(model.text)}" if model.text else ""
+    said = f": {model.text}" if model.text else ""
     lines.append(f"{model.status}, result {model.result} ({model.result:#x}){said}")
     return "\n".join(lines)
 
 
 def _quoted(value: str) -> str:
-    return printable_line(value) or "(empty)"
+    return value or "(empty)"
 
 
 @data.register
@@ -92,10 +91,10 @@ def _(model: Outcomes, style: Style) -> str:
 def _outcome(test: Outcome, style: Style) -> Iterator[str]:
     held = "" if test.held is None else ", held" if test.held else ", did not hold"
     verdict = style.paint(_COLORS[test.result], test.result)
-    yield f"{verdict}  {style.paint('bold', printable_line(test.name))}{held}"
+    yield f"{verdict}  {style.paint('bold', test.name)}{held}"
     for line in (test.claim, test.reason):
         if line:
-            yield _wrap(printable_line(line), "    ")
+            yield _wrap(line, "    ")
 
 
 def _asked(answer: MailboxAnswer | None) -> list[str]:
@@ -158,8 +157,8 @@ def _measured(model: ServiceBench, row: Measured) -> tuple[str, ...]:
     paper = f"{cycles / PAPER_BEST['design_b']:.1f}" if cycles else f"~{claim:g}" if claim else ""
     ratio = _ratio(row.median, model.median(row.situation, "design_b"))
     return (
-        printable_line(row.situation),
-        _TITLES.get(row.mechanism, printable_line(row.mechanism)),
+        row.situation,
+        _TITLES.get(row.mechanism, row.mechanism),
         str(row.median),
         str(row.minimum),
         f"{ratio:.2f}" if ratio is not None else "",
