@@ -16,6 +16,7 @@ from klosdbg.x86.checks import (
     check_cpu,
     check_descriptor,
     check_gate,
+    check_iobitmap,
     check_page_entry,
     check_table,
     check_tss,
@@ -89,7 +90,10 @@ def _tss(given: HexInput, args: Namespace) -> Result:
 
 def _iobitmap(given: HexInput, args: Namespace) -> Result:
     raw, base = given.joined, MINIMUM_LIMIT[32] + 1
-    yield IoBitmap(raw, base, base + len(raw) - 1 if args.limit is None else args.limit), ()
+    limit = base + len(raw) - 1 if args.limit is None else args.limit
+    unknown = ((len(raw), limit - base),) if base + len(raw) <= limit else ()
+    bitmap = IoBitmap(raw[: max(limit + 1 - base, 0)], base, limit, unknown)
+    yield bitmap, check_iobitmap(bitmap)
 
 
 def _selectors(given: HexInput, _args: Namespace) -> Result:
@@ -177,7 +181,9 @@ def _registers(source: str | list[str]) -> Iterator[Decoded]:
     except ProtocolError as error:
         raise DataError(str(error)) from None
     for cpu, missing in dumps:
-        yield Decoded(cpu, None, (*_missing(missing), *check_cpu(cpu)))
+        unknown = {*missing, *(f"{name}R" for name in missing)}
+        found = (finding for finding in check_cpu(cpu) if finding.where not in unknown)
+        yield Decoded(cpu, None, (*_missing(missing), *found))
 
 
 def _missing(names: tuple[str, ...]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from klosdbg.x86.descriptor import (
     decode_descriptor,
 )
 from klosdbg.x86.findings import Finding
-from klosdbg.x86.iobitmap import WITH_TERMINATOR
+from klosdbg.x86.iobitmap import IoBitmap
 from klosdbg.x86.paging import PageEntry, Walk, is_canonical
 from klosdbg.x86.table import Entry, Table
 from klosdbg.x86.tss import MINIMUM_LIMIT, Tss
@@ -83,25 +83,24 @@ def check_tss(tss: Tss, where: str = "TSS") -> Iterator[Finding]:
         text = f"limit {tss.limit:#x} is one more than {least:#x}: a size, not the last byte?"
         yield Finding("tss-limit-size", "note", where, text)
     yield from _ring0_stack(tss, where)
-    yield from check_iobitmap(tss, where)
+    yield from check_iobitmap(tss.io, where)
 
 
-def check_iobitmap(tss: Tss, where: str = "TSS") -> Iterator[Finding]:
-    """Check where the I/O bitmap lies, and that its last byte within the limit is 0xff."""
-    start = tss.fields.get("iomap_base")
-    if start is None or start >= tss.limit:
+def check_iobitmap(bitmap: IoBitmap, where: str = "I/O bitmap") -> Iterator[Finding]:
+    """Check where an I/O bitmap lies, and that its last byte within the limit is 0xff."""
+    start, limit = bitmap.iomap_base, bitmap.limit
+    if not bitmap.present or start >= limit:
         return
-    least = MINIMUM_LIMIT[tss.bits]
-    if start <= least:
+    if start <= MINIMUM_LIMIT[32]:
         text = f"the I/O bitmap at {start:#x} overlays the TSS: its bytes decide about ports"
         yield Finding("iomap-overlay", "error", where, text)
         return
-    if start > 0xDFFF:
-        text = f"iomap_base {start:#x} is above 0xdfff"
+    if start > _IOMAP_BASE_MAX:
+        text = f"iomap_base {start:#x} is above {_IOMAP_BASE_MAX:#x}"
         yield Finding("iomap-base", "warning", where, text)
-    last = tss.limit - start
-    if last < WITH_TERMINATOR and last < len(tss.io.raw) and tss.io.raw[last] != 0xFF:
-        text = f"the bitmap's last byte at {tss.limit:#x} is not 0xff but {tss.io.raw[last]:#04x}"
+    last = limit - start
+    if last < len(bitmap.raw) and bitmap.raw[last] != 0xFF:
+        text = f"the bitmap's last byte, at {limit:#x}, is not 0xff but {bitmap.raw[last]:#04x}"
         yield Finding("iomap-terminator", "warning", where, text)
 
 
