@@ -2,7 +2,7 @@
 
 from klosdbg.models import SegmentState, SegmentStates, SelectorInfo
 from klosdbg.views.base import Style, columns, data, hex64, text
-from klosdbg.views.tables import descriptor_data, what
+from klosdbg.views.descriptors import descriptor_data, what
 from klosdbg.x86.cpu import Cpu, SegmentRegister
 from klosdbg.x86.flags import decode_flags
 

@@ -1,109 +1,153 @@
-"""Views of descriptor tables: GDT, LDT, IDT, one entry of them, and the real-mode IVT."""
+"""Views of descriptor tables: the GDT, an LDT, the IDT, and the real-mode IVT."""
 
+import textwrap
 from collections.abc import Iterator
 
 from klosdbg.views.base import Style, columns, data, hex64, text
-from klosdbg.x86.descriptor import Descriptor, Empty, Gate, Reserved, Segment, SystemSegment
+from klosdbg.views.descriptors import attributes, descriptor_data, is_wide, kind_of
+from klosdbg.x86.descriptor import Descriptor, Empty, Gate, Segment, SystemSegment
 from klosdbg.x86.table import Entry, Ivt, Table
-from klosdbg.x86.vectors import vector_name
 
-_IVT_TARGETS_A_LINE = 4
+_WIDTH = 80
+_COLORS = {"code": "green", "data": "cyan", "reserved": "red"}
 
 
 @text.register
 def _(model: Table, style: Style) -> str:
-    head = f"{style.paint('bold', model.kind.upper())} at {style.address(model.base)}, "
-    head += f"limit {model.limit:#x}: {_counted(model.slots, 'slot')}"
-    rows = [_row(model, entry, style) for entry in model.entries]
-    return "\n".join([head, columns([_heading(model), *rows], right="r"), *_remarks(model, style)])
+    return "\n".join((_head(model, style), *_rows(model, style), *_notes(model)))
 
 
-def _heading(model: Table) -> tuple[str, ...]:
-    if model.kind == "idt":
-        return "vector", "kind", "dpl", "target"
-    return "index", "sel", "kind", "dpl", "base", "last_byte", "attributes"
+def _head(table: Table, style: Style) -> str:
+    what = "vectors" if table.kind == "idt" else "slots"
+    base = style.address(table.base, _digits(table.base))
+    return f"{style.paint('bold', table.kind.upper())} at {base}, limit {table.limit:#x}: " + (
+        f"{table.slots} {what}"
+    )
 
 
-def _row(model: Table, entry: Entry, style: Style) -> tuple[str, ...]:
-    last = entry.index + entry.count - 1
-    place = str(entry.index) if entry.count == 1 else f"{entry.index}-{last}"
-    selector = () if model.kind == "idt" else (f"{model.selector(entry.index):04x}",)
-    if entry.count > 1:
-        return place, *selector, _run(entry, style)
-    found = entry.descriptor
-    *cells, end = _cells(found, style)
-    if not found.present and not isinstance(found, Empty):
-        end = f"absent {end}"
-    name = style.paint("green", entry.name or "")
-    return place, *selector, found.kind, str(found.dpl), *cells, f"{end} {name}".strip()
+def _rows(table: Table, style: Style) -> Iterator[str]:
+    wide = any(is_wide(entry.descriptor) for entry in table.entries)
+    if any(entry.count == 1 for entry in table.entries):
+        yield style.paint("dim", _heading(table, wide))
+    for entry in table.entries:
+        label = _label(table, entry)
+        if entry.count > 1:
+            yield from _joined(label, _run(table, entry, style))
+        else:
+            yield _single(label, table, entry, style, wide)
 
 
-def _run(entry: Entry, style: Style) -> str:
-    found = entry.descriptor
-    slots = _counted(entry.count, "slot")
-    if isinstance(found, Empty):
-        return f"{slots}: empty"
-    absent = "" if found.present else "not-present "
-    shown = f"{slots}: {absent}{found.kind}, dpl {found.dpl}"
-    return f"{shown}, {what(found, style)}" if found.present else shown
+def _heading(table: Table, wide: bool) -> str:
+    first = "vector        " if table.kind == "idt" else "index  sel "
+    gap = " " * 8 * wide
+    place = (
+        f"{'target':{13 + 8 * wide}}"
+        if table.kind == "idt"
+        else (f"base     {gap}limit    last byte")
+    )
+    return f"{first}  {'kind':{_kind_width(table)}}  {place}  dpl"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _kind_width(table: Table) -> int:
+    return 17 if table.kind == "idt" else 12
 
 
-def _remarks(model: Table, style: Style) -> Iterator[str]:
-    for first, last in model.missing:
-        yield style.paint("yellow", f"  {first}-{last}: their memory is not mapped")
-    if model.cut:
-        yield style.paint("yellow", "  the limit ends inside an entry, which cannot be used")
+def _label(table: Table, entry: Entry) -> str:
+    if table.kind != "idt":
+        return f"{entry.index:5}  {table.selector(entry.index):04x}"
+    name = entry.name if entry.name and len(entry.name) <= 4 else ""
+    return f"{entry.index:4} {entry.index:#04x}  {name:4}"
 
 
-def what(descriptor: Descriptor, style: Style) -> str:
-    """Say in one line what a descriptor describes, its kind and DPL left out."""
-    cells = _cells(descriptor, style)
+def _single(label: str, table: Table, entry: Entry, style: Style, wide: bool) -> str:
+    descriptor = entry.descriptor
+    kind = kind_of(descriptor)
+    width = _kind_width(table)
+    painted = style.paint(_COLORS.get(descriptor.kind, ""), kind) if _painted(descriptor) else kind
+    if isinstance(descriptor, Empty):
+        return f"{label}  {painted}" + (f"  ({entry.name})" if _shows_name(table, entry) else "")
+    place = _place(descriptor, table, wide)
+    lead = f"{label}  {kind:{width}}  {place}  {descriptor.dpl}  "
+    words = ", ".join(_words(table, entry, style))
+    lines = textwrap.wrap(words, _WIDTH - len(lead), break_on_hyphens=False) or [""]
+    padded = painted + " " * (width - len(kind))
+    head = f"{label}  {padded}  {place}  {descriptor.dpl}  {lines[0]}".rstrip()
+    return "\n".join((head, *(" " * len(lead) + line for line in lines[1:])))
+
+
+def _painted(descriptor: Descriptor) -> bool:
+    return descriptor.kind in _COLORS
+
+
+def _place(descriptor: Descriptor, table: Table, wide: bool) -> str:
+    address = 16 if wide else 8
+    width = 5 + address if table.kind == "idt" else 19 + address
     if isinstance(descriptor, Segment | SystemSegment):
-        return f"base {cells[0]} last_byte {cells[1]} {cells[2]}".rstrip()
-    return cells[0]
+        unit = "G" if descriptor.g else " "
+        limits = f"{descriptor.limit:05x} {unit}  {descriptor.last_byte:08x}"
+        return f"{descriptor.base:0{address}x}  {limits}"
+    if isinstance(descriptor, Gate):
+        return f"{descriptor.target_selector:04x}:{descriptor.offset:0{address}x}".ljust(width)
+    return f"{int.from_bytes(descriptor.raw, 'little'):#018x}".ljust(width)
 
 
-def _cells(descriptor: Descriptor, style: Style) -> tuple[str, ...]:
-    match descriptor:
-        case Segment():
-            return *_extent(descriptor), _segment_attributes(descriptor)
-        case SystemSegment():
-            return *_extent(descriptor), "busy" if descriptor.busy else ""
-        case Gate():
-            return (_target(descriptor, style),)
-        case Reserved():
-            return (f"type {descriptor.type:#x}, s={int(descriptor.s)}",)
-        case _:
-            return ("",)
+def _words(table: Table, entry: Entry, style: Style) -> Iterator[str]:
+    if _shows_name(table, entry):
+        yield entry.name or ""
+    yield from attributes(entry.descriptor)
+    if isinstance(entry.descriptor, Gate) and entry.descriptor.kind != "task-gate":
+        symbol = style.symbol(target_address(table, entry.descriptor))
+        if symbol:
+            yield f"<{symbol}>"
 
 
-def _extent(segment: Segment | SystemSegment) -> tuple[str, str]:
-    digits = 16 if isinstance(segment, SystemSegment) and segment.bits == 64 else 8
-    return f"{segment.base:0{digits}x}", f"{segment.last_byte:08x}"
+def _shows_name(table: Table, entry: Entry) -> bool:
+    return bool(entry.name) and (table.kind != "idt" or len(entry.name or "") > 4)
 
 
-def _segment_attributes(segment: Segment) -> str:
-    if segment.executable:
-        words = ["execute/read" if segment.readable else "execute-only"]
-    else:
-        words = ["read/write" if segment.writable else "read-only"]
-    words += ["conforming"] * segment.conforming + ["expand-down"] * segment.expand_down
-    size = "64" if segment.l and segment.executable else "32" if segment.db else "16"
-    return " ".join([*words, size])
+def target_address(table: Table, gate: Gate) -> int:
+    """Give the linear address that a gate leads to, by the base of the segment that it names."""
+    return table.bases.get(gate.target_selector & ~3, 0) + gate.offset
 
 
-def _target(gate: Gate, style: Style) -> str:
-    if gate.kind == "task-gate":
-        return f"-> TSS {gate.target_selector:04x}"
-    name = style.symbol(gate.offset)
-    symbol = f" {style.paint('cyan', f'<{name}>')}" if name else ""
-    extra = f" params {gate.params}" if gate.params else f" ist {gate.ist}" if gate.ist else ""
-    digits = {16: 4, 64: 16}.get(gate.bits, 8)
-    return f"-> {gate.target_selector:04x}:{gate.offset:0{digits}x}{symbol}{extra}"
+def _run(table: Table, entry: Entry, style: Style) -> str:
+    descriptor = entry.descriptor
+    what = "vectors" if table.kind == "idt" else "slots"
+    words = [f"{entry.count} {what}: {_run_kind(descriptor)}"]
+    if not isinstance(descriptor, Empty):
+        words.append(f"dpl {descriptor.dpl}")
+    words += [w for w in _words(table, entry, style) if w != "not present"]
+    if isinstance(descriptor, Segment | SystemSegment) and (descriptor.base or descriptor.limit):
+        words.append(f"base {descriptor.base:#x}, last byte {descriptor.last_byte:#x}")
+    if isinstance(descriptor, Gate):
+        words.append(f"{descriptor.target_selector:04x}:{descriptor.offset:08x}")
+    return ", ".join(words)
+
+
+def _run_kind(descriptor: Descriptor) -> str:
+    present = "" if descriptor.present or isinstance(descriptor, Empty) else "not-present "
+    return f"{present}{descriptor.kind}"
+
+
+def _joined(label: str, words: str) -> Iterator[str]:
+    lead = f"{label}  "
+    lines = textwrap.wrap(words, _WIDTH - len(lead), break_on_hyphens=False)
+    yield lead + lines[0]
+    yield from (" " * len(lead) + line for line in lines[1:])
+
+
+def _notes(table: Table) -> Iterator[str]:
+    for first, last in table.missing:
+        which = f"entry {first} is" if first == last else f"entries {first} to {last} are"
+        yield f"{which} not mapped: using one raises #PF"
+    if table.cut:
+        yield f"the limit ends inside entry {table.slots}: using it raises #GP"
+    if not table.slots and not table.cut:
+        yield "the limit reaches no entry"
+
+
+def _digits(address: int) -> int:
+    return 8 if address < 1 << 32 else 16
 
 
 @data.register
@@ -111,131 +155,65 @@ def _(model: Table, style: Style) -> dict[str, object]:
     return {
         "schema": f"klosdbg/{model.kind}/1",
         "table": model.kind,
-        "base": model.base if model.base < 1 << 32 else hex64(model.base),
+        "base": hex64(model.base) if model.long_mode else model.base,
         "limit": model.limit,
-        "slots": model.slots,
+        "entries": [_in_table(model, entry, style) for entry in model.entries],
+        "missing": [list(span) for span in model.missing],
         "cut": model.cut,
-        "missing": [list(part) for part in model.missing],
-        "entries": [
-            entry_data(entry, style, None if model.kind == "idt" else model.selector(entry.index))
-            for entry in model.entries
-        ],
     }
 
 
-@text.register
-def _(model: Entry, style: Style) -> str:
-    found = model.descriptor
-    present = "" if found.present or isinstance(found, Empty) else "not-present "
-    head = f"{style.paint('bold', present + found.kind)}, dpl {found.dpl}"
-    raw = int.from_bytes(found.raw, "little")
-    lines = [f"{head}  (raw {raw:#0{len(found.raw) * 2 + 2}x})", what(found, style)]
-    if isinstance(found, Segment):
-        lines += [_flags(found), _valid(found)]
-    return "\n".join(f"  {line}" if i else line for i, line in enumerate(filter(None, lines)))
-
-
-def _flags(segment: Segment) -> str:
-    accessed = "accessed" if segment.accessed else "not accessed"
-    flags = f"g={segment.g:d} d/b={segment.db:d} l={segment.l:d} avl={segment.avl:d}"
-    return f"limit field {segment.limit:#x}, {flags}, {accessed}"
-
-
-def _valid(segment: Segment) -> str:
-    offsets = segment.valid_offsets
-    return "valid offsets: " + (f"{offsets[0]:#x} to {offsets[1]:#x}" if offsets else "none")
-
-
-@data.register
-def _(model: Entry, style: Style) -> dict[str, object]:
-    return {"schema": "klosdbg/descriptor/1", **entry_data(model, style, None)}
-
-
-def entry_data(entry: Entry, style: Style, selector: int | None) -> dict[str, object]:
-    """Show an entry as one item of a table's ``entries``."""
-    found = entry.descriptor
-    return {
-        "index": entry.index,
-        "count": entry.count,
-        "selector": selector,
-        **descriptor_data(found, style),
-        "name": entry.name,
-    }
-
-
-def descriptor_data(found: Descriptor, style: Style) -> dict[str, object]:
-    """Show a descriptor's fields under the manual's names."""
-    common: dict[str, object] = {
-        "raw": f"{int.from_bytes(found.raw, 'little'):#0{len(found.raw) * 2 + 2}x}",
-        "kind": found.kind,
-        "dpl": found.dpl,
-        "present": found.present,
-        "type": found.type,
-    }
-    match found:
-        case Segment():
-            return common | _segment_data(found)
-        case SystemSegment():
-            return common | _system_data(found)
-        case Gate():
-            return common | _gate_data(found, style)
-        case _:
-            return common
-
-
-def _segment_data(segment: Segment) -> dict[str, object]:
-    fields = (
-        "base", "limit", "last_byte", "readable", "writable", "conforming", "expand_down",
-        "accessed", "db", "l", "g", "avl",
-    )  # fmt: skip
-    return {name: getattr(segment, name) for name in fields}
-
-
-def _system_data(segment: SystemSegment) -> dict[str, object]:
-    fields = ("limit", "last_byte", "db", "l", "g", "avl", "reserved")
-    shown = {name: getattr(segment, name) for name in fields}
-    shown["base"] = hex64(segment.base) if segment.bits == 64 else segment.base
-    return shown if segment.kind == "ldt" else shown | {"bits": segment.bits, "busy": segment.busy}
-
-
-def _gate_data(gate: Gate, style: Style) -> dict[str, object]:
-    shown: dict[str, object] = {
-        "target_selector": gate.target_selector,
-        "offset": hex64(gate.offset) if gate.bits == 64 else gate.offset,
-        "params": gate.params,
-        "bits": gate.bits,
-        "symbol": None if gate.kind == "task-gate" else style.symbol(gate.offset),
-    }
-    return shown | {"ist": gate.ist} if gate.bits == 64 else shown
+def _in_table(table: Table, entry: Entry, style: Style) -> dict[str, object]:
+    selector = None if table.kind == "idt" else table.selector(entry.index)
+    place = {"index": entry.index, "count": entry.count, "selector": selector}
+    document = place | descriptor_data(entry.descriptor, style) | {"name": entry.name}
+    if "symbol" in document and isinstance(entry.descriptor, Gate):
+        document["symbol"] = style.symbol(target_address(table, entry.descriptor))
+    return document
 
 
 @text.register
 def _(model: Ivt, style: Style) -> str:
-    head = f"{style.paint('bold', 'IVT')} at {model.base:#07x}, {len(model.vectors)} vectors"
-    cells = [
-        f"{vector:02x} {segment:04x}:{offset:04x}"
-        for vector, (segment, offset) in enumerate(model.vectors)
+    head = f"{style.paint('bold', 'IVT')} at {style.address(model.base)}, real mode"
+    rows = [("vector", "", "seg:off", "linear")]
+    rows += [
+        (_span_of(first, last), "", f"{segment:04x}:{offset:04x}", _linear(segment, offset, style))
+        for first, last, segment, offset in _ivt_runs(model)
     ]
-    lines = [
-        cells[at : at + _IVT_TARGETS_A_LINE] for at in range(0, len(cells), _IVT_TARGETS_A_LINE)
-    ]
-    return "\n".join([head, columns(lines, indent="  ")])
+    return f"{head}\n{columns(((a, c, d) for a, _, c, d in rows), right='r')}"
+
+
+def _span_of(first: int, last: int) -> str:
+    return f"{first:#04x}" if first == last else f"{first:#04x}-{last:#04x}"
+
+
+def _linear(segment: int, offset: int, style: Style) -> str:
+    return style.address((segment << 4) + offset)
+
+
+def _ivt_runs(ivt: Ivt) -> Iterator[tuple[int, int, int, int]]:
+    first = 0
+    for vector, target in enumerate(ivt.vectors):
+        if vector + 1 == len(ivt.vectors) or ivt.vectors[vector + 1] != target:
+            yield first, vector, *target
+            first = vector + 1
 
 
 @data.register
 def _(model: Ivt, style: Style) -> dict[str, object]:
     return {
         "schema": "klosdbg/ivt/1",
+        "table": "ivt",
         "base": model.base,
-        "vectors": [
+        "entries": [
             {
-                "vector": vector,
-                "name": vector_name(vector),
+                "index": first,
+                "count": last - first + 1,
                 "segment": segment,
                 "offset": offset,
-                "linear": segment * 16 + offset,
-                "symbol": style.symbol(segment * 16 + offset),
+                "linear": (segment << 4) + offset,
+                "symbol": style.symbol((segment << 4) + offset),
             }
-            for vector, (segment, offset) in enumerate(model.vectors)
+            for first, last, segment, offset in _ivt_runs(model)
         ],
     }

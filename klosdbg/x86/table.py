@@ -1,7 +1,7 @@
 """Descriptor tables: the GDT, an LDT, the IDT, and the real-mode IVT."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from klosdbg.x86.descriptor import (
@@ -35,7 +35,8 @@ class Table:
 
     ``entries`` are runs of equal entries, or single ones after ``expanded``; ``missing`` lists the
     index ranges, both ends included, whose memory could not be read; ``cut`` tells that the limit
-    ends inside an entry, which the processor then refuses.
+    ends inside an entry, which the processor then refuses. ``bases`` maps selectors (RPL 0) that
+    gates name to the linear bases of their segments.
     """
 
     kind: TableKind
@@ -45,6 +46,8 @@ class Table:
     missing: tuple[tuple[int, int], ...]
     cut: bool
     entry_size: int = 8
+    long_mode: bool = False
+    bases: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def slots(self) -> int:
@@ -86,7 +89,7 @@ def decode_table(
     ``names`` maps indices to names; vectors of an IDT have theirs. A run never joins two names.
     """
     size = 16 if kind == "idt" and long_mode else 8
-    table = Table(kind, base, limit, (), (), cut=False, entry_size=size)
+    table = Table(kind, base, limit, (), (), cut=False, entry_size=size, long_mode=long_mode)
     raw, holes = _gather(base, table.slots * size, pieces)
     missing = tuple((start // size, (end - 1) // size) for start, end in holes)
     decode = _vectors if kind == "idt" else _slots
