@@ -13,7 +13,7 @@ _SEGMENT = re.compile(
     r" db ([01]) s ([01]) type ([0-9a-f]) l ([01]) g ([01]) avl ([01])\)"
 )
 _TABLE = re.compile(r"^([gi]dt) ([0-9a-f]+)/([0-9a-f]+)")
-_VALUES = re.compile(r"\b(r[a-ds][xip]|r8|r9|r1[0-5]|rip|rflags|cr\d|efer) ([0-9a-f]+)")
+_VALUES = re.compile(r"\b(r[a-ds][xip]|r8|r9|r1[0-5]|rip|rflags|cr\d|efer) +([0-9a-f]+)")
 
 
 def rewrite_kvm_dump(line: str) -> Iterator[str]:
