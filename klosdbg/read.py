@@ -2,12 +2,19 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from klosdbg.errors import CommandError, MemoryFault
 from klosdbg.models import Address, SegmentState, SegmentStates, SelectorInfo
 from klosdbg.ports import Memory, Symbols, Target
 from klosdbg.x86.cpu import Cpu, SegmentRegister
-from klosdbg.x86.descriptor import Descriptor, decode_descriptor, descriptor_size
+from klosdbg.x86.descriptor import (
+    Descriptor,
+    Gate,
+    Segment,
+    decode_descriptor,
+    descriptor_size,
+)
 from klosdbg.x86.disasm import Instruction, disassemble
 from klosdbg.x86.iobitmap import PORTS, WITH_TERMINATOR, IoBitmap, PortAccess, port_access
 from klosdbg.x86.selector import Selector
@@ -82,8 +89,23 @@ def _read_table(
 ) -> Table:
     pieces = read_pages(target.linear, base, limit + 1)
     if all(raw is None for _, raw in pieces):
-        raise MemoryFault("linear", base, limit + 1)
-    return decode_table(kind, base, limit, pieces, cpu.long_mode, names)
+        raise CommandError(
+            f"the {kind.upper()} at {base:#010x}, limit {limit:#x}, is not mapped: "
+            f"compare {kind[0]}dtr and cr3 in 'regs'"
+        )
+    table = decode_table(kind, base, limit, pieces, cpu.long_mode, names)
+    return replace(table, bases=_gate_bases(target, cpu, table))
+
+
+def _gate_bases(target: Target, cpu: Cpu, table: Table) -> dict[int, int]:
+    if cpu.long_mode:
+        return {}
+    found = (entry.descriptor for entry in table.entries)
+    selectors = {gate.target_selector & ~3 for gate in found if isinstance(gate, Gate)}
+    places = {s: place for s in selectors if isinstance(place := _entry(cpu, Selector(s)), int)}
+    raws = target.linear.read_many([(place, 8) for place in places.values()])
+    segments = {s: decode_descriptor(raw) for s, raw in zip(places, raws, strict=True) if raw}
+    return {s: segment.base for s, segment in segments.items() if isinstance(segment, Segment)}
 
 
 def read_segment_states(target: Target) -> SegmentStates:
@@ -110,24 +132,32 @@ def read_selector(target: Target, value: int, name: str | None = None) -> Select
     cpu = read_cpu(target)
     selector = Selector(value)
     held_by = tuple(n for n, s in cpu.segments.items() if s.selector == value)
+    place = _entry(cpu, selector)
+    if isinstance(place, str):
+        return SelectorInfo(selector, None, None, held_by, name, place)
+    descriptor = _read_descriptor(target, cpu, selector, place)
+    return SelectorInfo(selector, place, descriptor, held_by, name)
+
+
+def _entry(cpu: Cpu, selector: Selector) -> int | str:
+    """Give the linear address of a selector's entry, or say why there is none."""
     if selector.null:
-        return SelectorInfo(selector, None, None, held_by, name, "null selector")
-    if selector.table == "gdt":
-        base, limit = cpu.gdtr.base, cpu.gdtr.limit
-    else:
-        ldtr = cpu.segments["ldtr"]
-        if not ldtr.present:
-            return SelectorInfo(selector, None, None, held_by, name, "there is no LDT")
-        base, limit = ldtr.base, ldtr.limit
-    offset = selector.index * 8
-    if offset + 7 > limit:
-        why = f"past the {selector.table.upper()}'s limit {limit:#x}: loading it raises #GP"
-        return SelectorInfo(selector, None, None, held_by, name, why)
-    descriptor = _read_descriptor(target, cpu, base + offset, limit - offset + 1)
-    return SelectorInfo(selector, base + offset, descriptor, held_by, name)
+        return "null selector"
+    if selector.table == "ldt" and not cpu.segments["ldtr"].present:
+        return "there is no LDT"
+    base, limit = _table_of(cpu, selector)
+    if selector.byte_offset + 7 > limit:
+        return f"past the {selector.table.upper()}'s limit {limit:#x}: loading it raises #GP"
+    return base + selector.byte_offset
 
 
-def _read_descriptor(target: Target, cpu: Cpu, address: int, room: int) -> Descriptor:
+def _table_of(cpu: Cpu, selector: Selector) -> tuple[int, int]:
+    register = cpu.segments["ldtr"] if selector.table == "ldt" else cpu.gdtr
+    return register.base, register.limit
+
+
+def _read_descriptor(target: Target, cpu: Cpu, selector: Selector, address: int) -> Descriptor:
+    room = _table_of(cpu, selector)[1] + 1 - selector.byte_offset
     raw = target.linear.read(address, 16 if cpu.long_mode and room >= 16 else 8)
     return decode_descriptor(raw[: descriptor_size(raw, cpu.long_mode)], cpu.long_mode)
 

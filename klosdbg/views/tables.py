@@ -112,21 +112,17 @@ def target_address(table: Table, gate: Gate) -> int:
 
 def _run(table: Table, entry: Entry, style: Style) -> str:
     descriptor = entry.descriptor
-    what = "vectors" if table.kind == "idt" else "slots"
-    words = [f"{entry.count} {what}: {_run_kind(descriptor)}"]
-    if not isinstance(descriptor, Empty):
-        words.append(f"dpl {descriptor.dpl}")
-    words += [w for w in _words(table, entry, style) if w != "not present"]
-    if isinstance(descriptor, Segment | SystemSegment) and (descriptor.base or descriptor.limit):
-        words.append(f"base {descriptor.base:#x}, last byte {descriptor.last_byte:#x}")
+    counted = f"{entry.count} {'vectors' if table.kind == 'idt' else 'slots'}"
+    if isinstance(descriptor, Empty):
+        return f"{counted}: empty"
+    if not descriptor.present:
+        return f"{counted}: not-present {descriptor.kind}, dpl {descriptor.dpl}"
+    shown = f"{counted}: {kind_of(descriptor)}, dpl {descriptor.dpl}"
     if isinstance(descriptor, Gate):
-        words.append(f"{descriptor.target_selector:04x}:{descriptor.offset:08x}")
-    return ", ".join(words)
-
-
-def _run_kind(descriptor: Descriptor) -> str:
-    present = "" if descriptor.present or isinstance(descriptor, Empty) else "not-present "
-    return f"{present}{descriptor.kind}"
+        shown += f", {descriptor.target_selector:04x}:{descriptor.offset:08x}"
+    if isinstance(descriptor, Segment | SystemSegment):
+        shown += f", base {descriptor.base:#x}, last byte {descriptor.last_byte:#x}"
+    return ", ".join((shown, *_words(table, entry, style)))
 
 
 def _joined(label: str, words: str) -> Iterator[str]:
