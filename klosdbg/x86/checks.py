@@ -150,7 +150,8 @@ def _system(system: SystemSegment, where: str, long_mode: bool) -> Iterator[Find
         text = "S is 0, but base and limit are those of a flat segment: bit 44 forgotten?"
         yield Finding("s-forgotten", "warning", where, text)
     if system.kind != "ldt" and system.last_byte < MINIMUM_LIMIT[system.bits]:
-        text = f"limit {system.last_byte:#x} is below {MINIMUM_LIMIT[system.bits]:#x}: #TS"
+        least = MINIMUM_LIMIT[system.bits]
+        text = f"limit {system.last_byte:#x} is below {least:#x}: switching to it raises #TS"
         yield Finding("tss-limit", "error", where, text)
     if system.kind == "ldt" and (system.last_byte + 1) % 8:
         text = f"limit {system.last_byte:#x} is not 8 * n - 1"

@@ -1,11 +1,13 @@
-"""Every 8 or 16 bytes decode, and the decoded fields alone rebuild them."""
+"""Every 8 or 16 bytes decode, and the fields of their JSON document rebuild them."""
 
-from collections.abc import Mapping
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from klosdbg.views import data
+from klosdbg.views.base import Style
 from klosdbg.x86.descriptor import (
     Descriptor,
     Empty,
@@ -18,20 +20,26 @@ from klosdbg.x86.descriptor import (
     descriptor_size,
 )
 from klosdbg.x86.selector import decode_selector
+from klosdbg.x86.table import Entry
 from tests.encode import encode_descriptor, encode_selector
 
 EIGHT = st.binary(min_size=8, max_size=8)
 SIXTEEN = st.binary(min_size=16, max_size=16)
 
 
-def fields(model: object) -> Mapping[str, Any]:
-    """Collect what a model says, its raw bytes withheld."""
-    names = (n for n in dir(type(model)) if not n.startswith("_") and n != "raw")
-    return {name: getattr(model, name) for name in names}
+def document(model: object) -> dict[str, Any]:
+    """Show a model as JSON does, its raw bytes withheld."""
+    shown: dict[str, Any] = json.loads(json.dumps(data(model, Style())))
+    del shown["raw"]
+    return {name: _number(value) for name, value in shown.items()}
+
+
+def _number(value: object) -> object:
+    return int(value, 16) if isinstance(value, str) and value.startswith("0x") else value
 
 
 def rebuilt(descriptor: Descriptor) -> bytes:
-    return encode_descriptor(fields(descriptor), len(descriptor.raw))
+    return encode_descriptor(document(Entry(0, descriptor)), len(descriptor.raw))
 
 
 @given(EIGHT)
@@ -174,6 +182,6 @@ def test_size_in_a_table(raw: bytes) -> None:
 def test_any_selector(raw: int) -> None:
     """Selectors round-trip."""
     selector = decode_selector(raw)
-    assert encode_selector(fields(selector)) == raw
+    assert encode_selector(document(selector)) == raw
     assert selector.null == (raw < 4)
     assert decode_selector(raw | 0xABCD_0000) == selector
