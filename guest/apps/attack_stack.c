@@ -69,3 +69,29 @@ ATTACK(alias_return_thread, "alias-return-thread", "a second thread overwrites t
 	CHECK(!is_dsos(seen_segment));
 	return pass("no return with DSOS; the system held");
 }
+
+static void call_by_sysenter(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("call service_sysenter" : : "a"(0) : "ecx", "edx", "memory");
+}
+
+static void read_through_ss(void *address)
+{
+	call_by_sysenter(0);
+	__asm__ volatile("mov %%ss:(%0), %%eax" : : "r"(address) : "eax");
+}
+
+ATTACK(sysexit_flat_ss, "sysexit-flat-ss", "SYSEXIT caches a flat SS whatever the descriptor says")
+{
+	int vector = fault_of(call_by_sysenter, 0);
+
+	if (vector != NO_FAULT)
+		return pass("this processor has no SYSENTER: exception %d; the system held", vector);
+	vector = fault_of(read_through_ss, (void *)&klos_info);
+	if (vector == VECTOR_SS)
+		return pass("the OS loads SS anew: #SS past its limit; the system held");
+	if (vector == NO_FAULT && !service_enforced())
+		return not_enforced("a read through SS passed: this processor checks no limits");
+	return fail("a read through SS after SYSEXIT: exception %d, wanted 12", vector);
+}

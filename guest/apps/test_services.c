@@ -27,12 +27,12 @@ SELFTEST(design_a, "design-a", "services through the trampoline and the service 
 
 	CHECK(service_trampoline(2) == service_process_id());
 	CHECK(service_trampoline(60, "abc", 3) == service_checksum("abc", 3));
-	CHECK(service_trampoline(62) == ERROR_SERVICE);
+	CHECK(service_trampoline(64) == ERROR_SERVICE);
 	CHECK(service_trampoline(0xFFFFFFFF) == ERROR_SERVICE);
 	for (uint32_t number = 52; number < 57; number++)
 		sum += service_trampoline(number) >= 0;
 	CHECK(sum == 5);
-	return pass("62 and 0xffffffff refused");
+	return pass("64 and 0xffffffff refused");
 }
 
 SELFTEST(wild_pointer, "wild-pointer", "services refuse pointers that the caller may not use")

@@ -5,7 +5,7 @@
 #define LIMIT_4G 0xFFFFF
 #define LIMIT_DSAPP (APP_TOP / PAGE_SIZE - 1)
 
-extern char return_gate[], double_fault_entry[], fault_stack_top[], core_stack_top[];
+extern char comparison_trap[], return_gate[], double_fault_entry[], fault_stack_top[], core_stack_top[];
 extern char core_stack_bottom[], handler_stack_bottom[], handler_stack_top[], idle_site[];
 extern char os_text_start[], os_text_end[], core_text_start[], core_text_end[];
 extern const uint32_t service_table[], service_table_end[];
@@ -53,6 +53,7 @@ static void build_idt(void)
 		uint8_t access = open_to_ring3(vector) ? ACCESS_INTERRUPT_GATE3 : ACCESS_INTERRUPT_GATE0;
 		idt[vector] = make_gate(CORE_CODE, stub_table[vector], access);
 	}
+	idt[VECTOR_COMPARISON] = make_gate(CORE_CODE, (uint32_t)comparison_trap, ACCESS_INTERRUPT_GATE0);
 	idt[VECTOR_DF] = make_gate(FAULT_TSS_SELECTOR, 0, ACCESS_TASK_GATE);
 }
 

@@ -83,6 +83,9 @@ core_eoi_first:
 	mov $END_OF_INTERRUPT, %al
 	out %al, $PIC1
 core_act:
+	test $(KLOS_REQUEST_SYSENTER | KLOS_REQUEST_CACHES), %bl
+	jnz core_for_benchmark
+core_end:
 	test $KLOS_REQUEST_HALT, %bl
 	jnz core_halt
 	test $KLOS_REQUEST_IDLE, %bl
@@ -128,6 +131,27 @@ core_eoi_irq15:					/* spurious: the first controller saw a real interrupt of th
 	js core_eoi_second
 	jmp core_eoi_first
 	.size core_eoi_irq15, . - core_eoi_irq15
+
+#define IA32_SYSENTER_CS 0x174
+	.type core_for_benchmark, @function
+core_for_benchmark:
+	test $KLOS_REQUEST_CACHES, %bl
+	jz 1f
+	wbinvd
+1:	test $KLOS_REQUEST_SYSENTER, %bl
+	jz core_end
+	mov $IA32_SYSENTER_CS, %ecx
+	xor %edx, %edx
+	mov core_sysenter_cs, %eax
+	wrmsr
+	inc %ecx				/* IA32_SYSENTER_ESP */
+	mov $core_stack_top, %eax
+	wrmsr
+	inc %ecx				/* IA32_SYSENTER_EIP */
+	mov $sysenter_entry, %eax
+	wrmsr
+	jmp core_end
+	.size core_for_benchmark, . - core_for_benchmark
 
 	.type core_idle, @function
 core_idle:

@@ -69,6 +69,8 @@ int service_fill(void *to, uint32_t value, uint32_t size);
 int service_copy(void *to, const void *from, uint32_t size);
 int service_checksum(const void *bytes, uint32_t size);
 int service_enforced(void);
+int service_bench_row(const struct klos_bench *row);
+int service_flush_caches(void);
 
 /* Design A: the same by number (include/services.def). */
 int service_trampoline(uint32_t number, ...);

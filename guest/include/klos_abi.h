@@ -22,7 +22,9 @@
 /* klos_frame.request: what a ring-3 handler asks of the event core when it hands control back */
 #define KLOS_REQUEST_FLUSH 0x01 /* load klos_frame.cr3, which flushes the TLB */
 #define KLOS_REQUEST_IDLE  0x02 /* nothing to run: sti; hlt */
-#define KLOS_REQUEST_HALT  0x04 /* stop for good (after a panic or an exit) */
+#define KLOS_REQUEST_HALT  0x04 /* stop for good (after a panic) */
+#define KLOS_REQUEST_SYSENTER 0x08 /* load the SYSENTER registers, for the benchmark: CS from core_sysenter_cs */
+#define KLOS_REQUEST_CACHES   0x10 /* write back and invalidate the caches, for the benchmark */
 
 /* klos_frame.origin: where the event came from */
 #define KLOS_ORIGIN_RING3 0 /* the usual case: an application or OS code in ring 3 */
@@ -221,7 +223,7 @@ struct klos_report {
 };
 _Static_assert(sizeof(struct klos_report) == 256, "report layout");
 
-/* One row of figure 4: ticks of the time stamp counter for one call. */
+/* One row of figure 4: ticks of the time stamp counter for one call of an empty service. */
 struct klos_bench {
 	char mechanism[12]; /* trap, sysenter, design_a, design_b */
 	char situation[12]; /* best, average, worst */
@@ -240,7 +242,7 @@ _Static_assert(sizeof(struct klos_bench) == 48, "bench layout");
  *   relocate                 relocate DSOS `argument` times (0: once); result: the new selector
  *   selftest                 run every self-test and every attack; result: failures (klos_info.selftests, attacks)
  *   attacks                  run every attack; result: failures (klos_info.attacks)
- *   bench                    run the benchmark; result: rows (see klos_info.bench)
+ *   bench                    run the benchmark; result: rows (klos_info.bench)
  *   ping                     result: argument
  *   exit                     leave the emulator with `argument`
  */

@@ -186,6 +186,8 @@ void mailbox_poll(struct klos_frame *frame);
 int mailbox_serve(void);
 void mailbox_order(const char *commands);
 void reports_start(void);
+void comparison_open(int open);
+uint32_t run_bench(void);
 uint32_t run_selftests(void);
 uint32_t run_attacks(void);
 extern char run_option[64];

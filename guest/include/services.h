@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 struct exception;
+struct klos_bench;
 
 int do_null(void);
 int do_bad_service(void);
@@ -70,5 +71,7 @@ int do_fill(void *to, uint32_t value, uint32_t size);
 int do_copy(void *to, const void *from, uint32_t size);
 int do_checksum(const uint8_t *bytes, uint32_t size);
 int do_enforced(void);
+int do_bench_row(const struct klos_bench *row);
+int do_flush_caches(void);
 
 #endif

@@ -76,7 +76,7 @@ EVENT_HANDLER(event_commit)
 	if (klos_info.event_depth > 1)
 		return;
 	if (in_os_code(frame)) {
-		frame->request |= frame->eax & KLOS_REQUEST_FLUSH;
+		frame->request |= frame->eax & (KLOS_REQUEST_FLUSH | KLOS_REQUEST_SYSENTER | KLOS_REQUEST_CACHES);
 		exception_commit(frame);
 	}
 	schedule_soon();

@@ -68,6 +68,7 @@ static int run_row(const struct klos_application *application, struct klos_repor
 	string_copy(report->claim, application->purpose, sizeof(report->claim));
 	running = report;
 	dsos_open_bare(string_equal(application->name, "alias-return"));
+	comparison_open(string_equal(application->name, "sysexit-flat-ss"));
 	process = process_create(application->name, "", klos_info.current_pid, &error);
 	if (process) {
 		running_pid = process->public.pid;
@@ -84,6 +85,7 @@ static int run_row(const struct klos_application *application, struct klos_repor
 		process->public.parent = 0;
 	running = 0;
 	dsos_open_bare(0);
+	comparison_open(0);
 	processes_collect();
 	print("%s %s: %s\n", word(report), report->name, report->reason);
 	return report->result == KLOS_RESULT_FAIL;

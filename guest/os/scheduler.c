@@ -137,18 +137,19 @@ void threads_wake(uint32_t wait, uint32_t object)
 			thread_wake(&threads[i]);
 }
 
-/* Called in a critical section that is entered once; the thread sleeps outside it. */
+/* Called in a critical section, which is suspended while the thread sleeps. */
 void thread_block(uint32_t wait, uint32_t object)
 {
 	struct thread *thread = current_thread();
+	uint32_t sections = klos_info.preempt_off;
 
-	PANIC_IF(klos_info.preempt_off != 1 || klos_info.event_depth);
+	PANIC_IF(!sections || klos_info.event_depth);
 	thread->public.wait_object = object;
 	thread->public.wait = wait;
 	thread->public.state = KLOS_STATE_BLOCKED;
 	klos_info.preempt_off = 0;
 	commit(0);
-	klos_info.preempt_off = 1;
+	klos_info.preempt_off = sections;
 }
 
 void schedule_soon(void)

@@ -131,7 +131,68 @@ end_bare_copy:
 	.size service_bare_copy, . - service_bare_copy
 	SITE KLOS_SITE_BARE, NO_SERVICE, bare_copy
 
+/*
+ * Empty services in both of the paper's designs, for the benchmark: bare_0, bare_1, ... on pages that follow each other, and
+ * bare_trampoline (ECX: number).
+ */
+	.macro BARE_SERVICE number
+	.section .prologues, "awx"
+	.balign PAGE_SIZE
+	.type service_bare_\number, @function
+service_bare_\number:
+start_bare_\number:
+	.byte 0xB8
+	.long DSAPP
+	mov %eax, %ds
+loaded_bare_\number:
+	call do_bare_null
+	mov $DSAPP, %ecx
+	mov %ecx, %ds
+	ret
+end_bare_\number:
+	.size service_bare_\number, . - service_bare_\number
+	SITE KLOS_SITE_BARE, NO_SERVICE, bare_\number
+	.endm
+
+	.globl service_bare_0
+	.altmacro
+	.set number, 0
+	.rept COMPARISON_SERVICES
+	BARE_SERVICE %number
+	.set number, number + 1
+	.endr
+	.noaltmacro
+
+	.section .prologues, "awx"
+	.balign PAGE_SIZE
+	.globl service_bare_trampoline
+	.type service_bare_trampoline, @function
+service_bare_trampoline:
+start_bare_trampoline:
+	.byte 0xB8
+	.long DSAPP
+	mov %eax, %ds
+loaded_bare_trampoline:
+	call *bare_table(, %ecx, 4)
+	mov $DSAPP, %ecx
+	mov %ecx, %ds
+	ret
+end_bare_trampoline:
+	.size service_bare_trampoline, . - service_bare_trampoline
+	SITE KLOS_SITE_BARE, NO_SERVICE, bare_trampoline
+
+	.section .service_table.bare, "a"
+bare_table:
+	.rept COMPARISON_SERVICES
+	.long do_bare_null
+	.endr
+
 	.text
+	.type do_bare_null, @function
+do_bare_null:
+	ret
+	.size do_bare_null, . - do_bare_null
+
 	.type do_bare_copy, @function
 do_bare_copy:					/* two return addresses, to, from */
 	mov 8(%esp), %ecx
