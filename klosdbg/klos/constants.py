@@ -23,6 +23,8 @@ class Request(IntFlag):
     FLUSH = 0x01
     IDLE = 0x02
     HALT = 0x04
+    SYSENTER = 0x08
+    CACHES = 0x10
 
 
 class Origin(IntEnum):

@@ -12,18 +12,26 @@ from klosdbg.klos.models import (
     ThreadList,
     ThreadState,
 )
-from klosdbg.views.base import Style, columns, data, text
+from klosdbg.views.base import Style, columns, data, text, visible_length
 from klosdbg.views.klos import structure_data
 from klosdbg.x86.vectors import vector_name
 
 _FRAME = 4096
+_WIDTH = 80
 
 
 @text.register
 def _(model: ProcessList, style: Style) -> str:
-    head = ("", "pid", "name", "state", "parent", "threads", "memory", "cr3", "")
+    head = ("", "pid", "name", "state", "parent", "threads", "memory", "cr3")
     rows = [head, *(_process(p, model.current_pid, style) for p in model.processes)]
-    return columns(rows, right=" r  rrr")
+    head_line, *lines = columns(rows, right=" r  rrr").split("\n")
+    notes = map(_process_note, model.processes)
+    return "\n".join([head_line, *map(_with_note, lines, notes)])
+
+
+def _with_note(line: str, note: str) -> str:
+    fits = visible_length(line) + 2 + len(note) <= _WIDTH
+    return (line + ("  " if fits else "\n      ") + note).rstrip()
 
 
 def _process(process: KlosProcess, current: int, style: Style) -> tuple[str, ...]:
@@ -37,7 +45,6 @@ def _process(process: KlosProcess, current: int, style: Style) -> tuple[str, ...
         str(process.threads),
         f"{process.frames * _FRAME >> 10} KiB",
         f"{process.cr3:#010x}",
-        _process_note(process),
     )
 
 
@@ -113,7 +120,7 @@ def _thread_data(state: ThreadState, style: Style) -> dict[str, object]:
 
 @text.register
 def _(model: ServiceList, style: Style) -> str:
-    rows = [("number", "name", "Design B prologue", "function")]
+    rows = [("number", "name", "prologue", "function")]
     rows += [
         (
             str(service.number),
