@@ -1,5 +1,7 @@
 """Running the guest for a session: until it stops, to an address, over calls, out of a function."""
 
+from dataclasses import replace
+
 from klosdbg.errors import CommandError, MemoryFault, TargetTimeout
 from klosdbg.models import Stop
 from klosdbg.ports import StopEvent
@@ -82,7 +84,8 @@ def step_over(session: Session) -> Stop:
     if instruction is None or not instruction.mnemonic.startswith(_RUNS_ELSEWHERE):
         return stop_here(session, session.control.step())
     after = cpu.linear_pc + instruction.size
-    return run_to(session, after, "the call did not return", above_esp=cpu.gpr["esp"] - 1)
+    stop = run_to(session, after, "the call did not return", above_esp=cpu.gpr["esp"] - 1)
+    return replace(stop, reason="step") if stop.linear == after else stop
 
 
 def finish_frame(session: Session) -> Stop:

@@ -107,7 +107,10 @@ class SegmentStates:
 
 @dataclass(frozen=True, slots=True)
 class SelectorInfo:
-    """What a selector selects: the entry's linear address and its descriptor."""
+    """What a selector selects: the entry's linear address and its descriptor.
+
+    ``target_base`` is the linear base of the segment that a gate leads to, where it is one.
+    """
 
     selector: Selector
     address: int | None
@@ -115,6 +118,7 @@ class SelectorInfo:
     held_by: tuple[str, ...]
     name: str | None = None
     why: str = ""
+    target_base: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,14 +94,18 @@ def _read_table(
             f"compare {kind[0]}dtr and cr3 in 'regs'"
         )
     table = decode_table(kind, base, limit, pieces, cpu.long_mode, names)
-    return replace(table, bases=_gate_bases(target, cpu, table))
+    return replace(table, bases=_segment_bases(target, cpu, [e.descriptor for e in table.entries]))
 
 
-def _gate_bases(target: Target, cpu: Cpu, table: Table) -> dict[int, int]:
+def _target_of(descriptor: Descriptor) -> int:
+    return descriptor.target_selector & ~3 if isinstance(descriptor, Gate) else 0
+
+
+def _segment_bases(target: Target, cpu: Cpu, found: list[Descriptor]) -> dict[int, int]:
+    """Map the selectors that gates name to the bases of their segments; long mode has none."""
     if cpu.long_mode:
         return {}
-    found = (entry.descriptor for entry in table.entries)
-    selectors = {gate.target_selector & ~3 for gate in found if isinstance(gate, Gate)}
+    selectors = set(map(_target_of, found))
     places = {s: place for s in selectors if isinstance(place := _entry(cpu, Selector(s)), int)}
     raws = target.linear.read_many([(place, 8) for place in places.values()])
     segments = {s: decode_descriptor(raw) for s, raw in zip(places, raws, strict=True) if raw}
@@ -136,7 +140,8 @@ def read_selector(target: Target, value: int, name: str | None = None) -> Select
     if isinstance(place, str):
         return SelectorInfo(selector, None, None, held_by, name, place)
     descriptor = _read_descriptor(target, cpu, selector, place)
-    return SelectorInfo(selector, place, descriptor, held_by, name)
+    base = _segment_bases(target, cpu, [descriptor]).get(_target_of(descriptor), 0)
+    return SelectorInfo(selector, place, descriptor, held_by, name, target_base=base)
 
 
 def _entry(cpu: Cpu, selector: Selector) -> int | str:

@@ -24,7 +24,7 @@ Run = Callable[[Session, Namespace], object]
 
 @dataclass(frozen=True)
 class Arg:
-    """One argument, as ``argparse`` takes it, and what completes it (see ``complete.py``)."""
+    """One argument, as ``argparse`` takes it, and what completes it (see ``shell.py``)."""
 
     names: tuple[str, ...]
     options: dict[str, Any]
@@ -59,7 +59,7 @@ class _HelpAction(argparse.Action):
         raise _HelpWanted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Command:
     """A declared command. ``reads`` gives it ``--stop``; ``group`` is its heading in ``help``."""
 

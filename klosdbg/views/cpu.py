@@ -144,7 +144,7 @@ def _(model: SelectorInfo, style: Style) -> str:
     if model.descriptor is not None:
         absent = "" if model.descriptor.present else "not-present "
         shown = f"{absent}{model.descriptor.kind}, dpl {model.descriptor.dpl}"
-        lines.append(f"  {shown}, {what(model.descriptor, style)}".rstrip(", "))
+        lines.append(f"  {shown}, {what(model.descriptor, style, model.target_base)}".rstrip(", "))
     if model.why:
         lines.append(f"  {model.why}")
     if model.held_by:

@@ -60,14 +60,18 @@ def raw_number(descriptor: Descriptor) -> str:
     return f"{int.from_bytes(descriptor.raw, 'little'):#0{2 * len(descriptor.raw) + 2}x}"
 
 
-def what(descriptor: Descriptor, style: Style) -> str:
-    """Say in one line what a descriptor spans or leads to; kind, DPL and presence are left out."""
+def what(descriptor: Descriptor, style: Style, target_base: int = 0) -> str:
+    """Say in one line what a descriptor spans or leads to; kind, DPL and presence are left out.
+
+    ``target_base`` is the linear base of the segment that a gate leads to.
+    """
     words = [w for w in attributes(descriptor) if w != "not present"]
     if isinstance(descriptor, Segment | SystemSegment):
         span = f"base {descriptor.base:#x}, last byte {descriptor.last_byte:#x}"
         access = [_access(descriptor)] if isinstance(descriptor, Segment) else []
         return ", ".join((*access, span, *words))
-    return ", ".join((*describe(descriptor, style), *words))
+    based = Style(lambda offset: style.symbol(target_base + offset), style.color)
+    return ", ".join((*describe(descriptor, based), *words))
 
 
 @text.register

@@ -1,14 +1,18 @@
 """Symbols and call-frame rules out of ELF images."""
 
 import io
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klosdbg.errors import DataError
 
-_REGISTERS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
+if TYPE_CHECKING:
+    from klosdbg.wire.callframes import CallFrames
+
 _SHF_ALLOC = 2
 
 
@@ -51,10 +55,9 @@ class Image:
 
     def __init__(self, raw: bytes, source: str, base: int = 0) -> None:
         self._base = base
-        self._base = base
         self._elf = _open(raw, source)
         self.entry: int = self._elf["e_entry"] + base
-        self._symbols = sorted(_symbols(self._elf, base))
+        self._symbols = _bounded(sorted(_symbols(self._elf, base)))
         self._addresses = [symbol.address for symbol in self._symbols]
         self.by_name = {symbol.name: symbol.address for symbol in reversed(self._symbols)}
 
@@ -73,12 +76,27 @@ class Image:
 
     def frame(self, pc: int) -> tuple[str, int] | None:
         """Give the CFA rule at ``pc`` out of ``.debug_frame`` or ``.eh_frame``."""
-        for entry in _call_frame_entries(self._elf):
-            start = entry["initial_location"] + self._base
-            if start <= pc < start + entry["address_range"]:
-                rows = [row for row in entry.get_decoded().table if row["pc"] + self._base <= pc]
-                return _cfa(rows[-1]["cfa"]) if rows else None
-        return None
+        return self._frames.rule(pc)
+
+    @cached_property
+    def _frames(self) -> "CallFrames":
+        from klosdbg.wire.callframes import CallFrames
+
+        return CallFrames(self._elf, self._base)
+
+
+def _bounded(symbols: list[_Symbol]) -> list[_Symbol]:
+    """End each symbol without a size where the next one begins."""
+    starts = sorted({symbol.address for symbol in symbols})
+    following = dict(itertools.pairwise(starts))
+    return [
+        symbol if symbol.size else symbol._replace(end=_end(symbol, following))
+        for symbol in symbols
+    ]
+
+
+def _end(symbol: _Symbol, following: dict[int, int]) -> int:
+    return min(symbol.end, following.get(symbol.address, symbol.end))
 
 
 def _open(raw: bytes, source: str) -> Any:
@@ -119,23 +137,3 @@ def _named(table: Any, sections: list[tuple[int, int, int]], base: int) -> Itera
         end = address + size if size else section_address + section_size
         rank = (kind in ("STT_FUNC", "STT_OBJECT")) * 2 + (entry["st_info"]["bind"] == "STB_GLOBAL")
         yield _Symbol(address + base, rank, size, end + base, entry.name)
-
-
-def _call_frame_entries(elf: Any) -> Iterator[Any]:
-    from elftools.dwarf.callframe import FDE
-
-    if not elf.has_dwarf_info():
-        return
-    dwarf = elf.get_dwarf_info()
-    for present, entries in (
-        (dwarf.has_CFI(), dwarf.CFI_entries),
-        (dwarf.has_EH_CFI(), dwarf.EH_CFI_entries),
-    ):
-        if present:
-            yield from (entry for entry in entries() if isinstance(entry, FDE))
-
-
-def _cfa(rule: Any) -> tuple[str, int] | None:
-    if rule.reg is None or rule.reg >= len(_REGISTERS):
-        return None
-    return _REGISTERS[rule.reg], rule.offset
