@@ -1,5 +1,6 @@
 """help: every command by what it is for, or one command whole."""
 
+import textwrap
 from argparse import Namespace
 
 from klosdbg.commands.base import Command, arg, command
@@ -42,10 +43,15 @@ def _overview(commands: list[Command]) -> HelpText:
     lines = []
     for group, heading in _HEADINGS.items():
         lines += ["", heading]
-        lines += [f"  {c.name:{width}}  {c.summary}" for c in commands if c.group == group]
+        lines += [_line(c, width) for c in commands if c.group == group]
     lines += [
         "",
         "An ADDRESS is symbol+n, sel:off (ds:0x10, 0x1b:0x1000), 0xlinear or phys:0x1000.",
         "'help COMMAND' explains one; --json makes any of them print JSON.",
     ]
     return HelpText("\n".join(lines[1:]), tuple((c.name, c.summary) for c in commands))
+
+
+def _line(chosen: Command, width: int) -> str:
+    lead = f"  {chosen.name:{width}}  "
+    return textwrap.fill(chosen.summary, 80, initial_indent=lead, subsequent_indent=" " * len(lead))

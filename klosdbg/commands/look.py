@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError, Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError
-from klosdbg.klos.names import slot_names
+from klosdbg.klos.names import ROLES, current_info, slot_names
 from klosdbg.read import (
     read_cpu,
     read_gdt,
@@ -13,7 +13,6 @@ from klosdbg.read import (
     read_ivt,
     read_ldt,
     read_port_access,
-    read_register,
     read_segment_states,
     read_selector,
     read_tss,
@@ -70,14 +69,17 @@ def ivt(session: Session, _args: Namespace) -> object:
 @command(
     "sel",
     "follow a selector to its descriptor",
-    arg("selector", completes="selector", metavar="SELECTOR", help="a value, or a register: ds"),
+    arg(
+        "selector",
+        completes="selector",
+        metavar="SELECTOR",
+        help="a value (0x1b), a register (ds) or a role of KLOS (dsos)",
+    ),
     example="sel 0x1b",
     reads=True,
 )
 def sel(session: Session, args: Namespace) -> object:
-    value = read_register(read_cpu(session.target), args.selector)
-    if value is None:
-        value = _selector(args.selector)
+    value = _selector(session, args.selector)
     table = "ldt" if value & 4 else "gdt"
     return read_selector(session.target, value, slot_names(session, table).get(value >> 3))
 
@@ -114,10 +116,30 @@ def _chosen(table: Table, args: Namespace) -> object:
     return found
 
 
-def _selector(string: str) -> int:
-    value = _number(string)
+def selector_roles(session: Session) -> dict[str, int]:
+    """Map the roles that KLOS gives to selectors to their values; empty where KLOS is not there."""
+    info = current_info(session)
+    return {role: getattr(info, name) for role, name in ROLES.items()} if info else {}
+
+
+def _selector(session: Session, wanted: str) -> int:
+    cpu = read_cpu(session.target)
+    if wanted.lower() in cpu.segments:
+        return cpu.segments[wanted.lower()].selector
+    role = selector_roles(session).get(wanted.lower())
+    return role if role is not None else _written_selector(wanted)
+
+
+def _written_selector(wanted: str) -> int:
+    try:
+        value = integer(wanted)
+    except ArgumentTypeError:
+        raise CommandError(
+            f"no selector {wanted!r}: write a value (0x1b), a segment register (ds) "
+            "or, where KLOS has booted, a role (dsos)"
+        ) from None
     if not 0 <= value <= 0xFFFF:
-        raise CommandError(f"{string}: a selector has 16 bits")
+        raise CommandError(f"{wanted}: a selector has 16 bits")
     return value
 
 

@@ -1,12 +1,15 @@
 """Views of the processor: its registers, its segment registers, and what a selector selects."""
 
+import textwrap
+
 from klosdbg.models import SegmentState, SegmentStates, SelectorInfo
 from klosdbg.views.base import Style, columns, data, hex64, text
-from klosdbg.views.descriptors import descriptor_data, what
+from klosdbg.views.descriptors import descriptor_data, kind_of, what
 from klosdbg.x86.cpu import Cpu, SegmentRegister
 from klosdbg.x86.flags import decode_flags
 
 _GPR_COLUMNS = 4
+_WIDTH = 80
 
 
 @text.register
@@ -27,9 +30,11 @@ def _(model: Cpu, style: Style) -> str:
     if model.efer:
         lines.append(_flag_line("efer", model.efer))
     lines.append(f"  cr2 {model.cr2:0{digits}x}  cr3 {model.cr3:0{digits}x}")
+    heading = f"        sel   {'base':{digits}}  last byte"
+    lines.append(style.paint("dim", heading))
     lines += [_segment_line(segment, digits) for segment in model.segments.values()]
     lines += [
-        f"  {name}      {table.base:0{digits}x} {table.limit:08x}"
+        f"  {name}        {table.base:0{digits}x}  {table.limit:08x}"
         for name, table in (("gdtr", model.gdtr), ("idtr", model.idtr))
     ]
     return "\n".join(lines)
@@ -45,9 +50,10 @@ def _flag_line(register: str, value: int) -> str:
 
 
 def _segment_line(segment: SegmentRegister, digits: int) -> str:
-    hidden = f"{segment.base:0{digits}x} {segment.limit:08x}"
-    note = f"dpl {segment.dpl}" if segment.present else "not present"
-    return f"  {segment.name:4} {segment.selector:04x} {hidden} {note}"
+    hidden = f"{segment.base:0{digits}x}  {segment.limit:08x}"
+    kind = kind_of(segment.descriptor)
+    note = f"dpl {segment.dpl}  {kind}" if segment.present else "not present"
+    return f"  {segment.name:4}  {segment.selector:04x}  {hidden}  {note}"
 
 
 @data.register
@@ -91,29 +97,42 @@ def _hidden_data(segment: SegmentRegister) -> dict[str, object]:
 
 @text.register
 def _(model: SegmentStates, style: Style) -> str:
-    heading = ("", "sel", "hidden base", "limit", "kind", "in memory")
-    return columns([heading, *(_state_row(state, style) for state in model.registers)])
+    heading = ("", "sel", "hidden base", "last byte", "dpl", "kind", "in memory")
+    shown = columns([heading, *(_state_row(state, style) for state in model.registers)])
+    first, *lines = shown.split("\n")
+    pairs = zip(lines, model.registers, strict=True)
+    return "\n".join((first, *(line + _differences(state, style) for line, state in pairs)))
 
 
 def _state_row(state: SegmentState, style: Style) -> tuple[str, ...]:
     hidden = state.hidden
     if not hidden.present and state.why:
-        shown = ("-", "-", "-")
+        shown = ("-", "-", "-", "-")
     else:
-        kind = hidden.descriptor.kind if hidden.s or hidden.type else "-"
-        shown = (f"{hidden.base:08x}", f"{hidden.limit:08x}", kind)
+        kind = kind_of(hidden.descriptor) if hidden.s or hidden.type else "-"
+        shown = (f"{hidden.base:08x}", f"{hidden.limit:08x}", str(hidden.dpl), kind)
     return (
         style.paint("bold", state.name),
         f"{hidden.selector:04x}",
         *shown,
-        _memory_cell(state, style),
+        style.paint("yellow", "differs") if state.differences else state.why or "the same",
     )
 
 
-def _memory_cell(state: SegmentState, style: Style) -> str:
-    if state.differences:
-        return style.paint("yellow", f"differs: {', '.join(state.differences)}")
-    return state.why or "the same"
+def _differences(state: SegmentState, style: Style) -> str:
+    if not state.differences or state.descriptor is None:
+        return f"\n      {state.why}" if state.differences else ""
+    words = ", ".join(f"{n} {_stored(state, n)}".rstrip() for n in state.differences)
+    lead = " " * 6
+    said = f"memory now has {state.descriptor.kind}, {words}"
+    filled = textwrap.fill(said, _WIDTH, initial_indent=lead, subsequent_indent=lead)
+    return "\n" + style.paint("yellow", filled)
+
+
+def _stored(state: SegmentState, name: str) -> str:
+    """Show a field as it stands in memory; the limit as the last byte, like the hidden part's."""
+    found = getattr(state.descriptor, "last_byte" if name == "limit" else name, None)
+    return f"{found:#x}" if isinstance(found, int) else ""
 
 
 @data.register

@@ -70,8 +70,12 @@ def what(descriptor: Descriptor, style: Style, target_base: int = 0) -> str:
         span = f"base {descriptor.base:#x}, last byte {descriptor.last_byte:#x}"
         access = [_access(descriptor)] if isinstance(descriptor, Segment) else []
         return ", ".join((*access, span, *words))
-    based = Style(lambda offset: style.symbol(target_base + offset), style.color)
-    return ", ".join((*describe(descriptor, based), *words))
+    return ", ".join((*describe(descriptor, based(style, target_base)), *words))
+
+
+def based(style: Style, base: int) -> Style:
+    """Name offsets into a segment by the symbols at its linear base + offset."""
+    return Style(lambda offset: style.symbol(base + offset), style.color)
 
 
 @text.register

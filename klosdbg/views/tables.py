@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from klosdbg.views.base import Style, columns, data, hex64, text
-from klosdbg.views.descriptors import attributes, descriptor_data, is_wide, kind_of
+from klosdbg.views.descriptors import attributes, based, descriptor_data, is_wide, kind_of
 from klosdbg.x86.descriptor import Descriptor, Empty, Gate, Segment, SystemSegment
 from klosdbg.x86.table import Entry, Ivt, Table
 
@@ -14,7 +14,16 @@ _COLORS = {"code": "green", "data": "cyan", "reserved": "red"}
 
 @text.register
 def _(model: Table, style: Style) -> str:
-    return "\n".join((_head(model, style), *_rows(model, style), *_notes(model)))
+    lines = [_head(model, style), *_rows(model, style), *_notes(model)]
+    if len(model.entries) == 1 and model.entries[0].count == 1:
+        lines += ["", _detail(model, model.entries[0], style)]
+    return "\n".join(lines)
+
+
+def _detail(table: Table, entry: Entry, style: Style) -> str:
+    gate = entry.descriptor
+    base = target_address(table, gate) - gate.offset if isinstance(gate, Gate) else 0
+    return text(entry, based(style, base))
 
 
 def _head(table: Table, style: Style) -> str:
