@@ -16,6 +16,7 @@ from klosdbg.x86.selector import Selector
 
 _TOP = 0xFFFF_FFFF
 _IOMAP_BASE = 0x66
+_LAST_IRQ = 47
 _SETTLING = "a relocation is under way: sequence is odd"
 
 
@@ -134,16 +135,24 @@ def _gates(target: Target, _cpu: Cpu, info: KlosInfo) -> Iterator[Check]:
 def _stubs(target: Target, info: KlosInfo) -> Iterator[Check]:
     stubs = read_numbers(target, info.stubs, 4, "stubs")
     gates = [entry.descriptor for entry in read_idt(target).expanded().entries]
-    wrong = []
-    for vector, (stub, gate) in enumerate(zip(stubs, gates, strict=False)):
-        if isinstance(gate, Gate) and gate.kind == "task-gate":
-            good = gate.target_selector == info.fault_tss_selector
-        else:
-            good = isinstance(gate, Gate) and (gate.offset, gate.present) == (stub, True)
-        if not good:
-            wrong.append(vector)
-    yield _all("stubs", "the IDT's offset", [f"{v:#x}" for v in wrong], min(len(stubs), len(gates)))
+    wrong = [
+        f"{vector:#x}"
+        for vector, (stub, gate) in enumerate(zip(stubs, gates, strict=False))
+        if not _leads_to_stub(vector, gate, stub, info)
+    ]
+    yield _all("stubs", "the IDT's offset", wrong, min(len(stubs), len(gates)))
     yield _same("stubs", info.stubs.count, len(gates), "IDTR: number of vectors")
+
+
+def _leads_to_stub(vector: int, gate: Descriptor, stub: int, info: KlosInfo) -> bool:
+    if not isinstance(gate, Gate) or not gate.present:
+        return False
+    if gate.kind == "task-gate":
+        return gate.target_selector == info.fault_tss_selector
+    # The benchmark's trap has a path of its own through the event core.
+    own_path = vector > max(_LAST_IRQ, info.commit_vector, info.trap_vector)
+    own_path &= info.core_text_start <= gate.offset < info.core_text_end
+    return gate.offset == stub or own_path
 
 
 def _all(name: str, source: str, wrong: list[str], total: int) -> Check:
@@ -187,6 +196,9 @@ def _running(target: Target, cpu: Cpu, info: KlosInfo) -> Iterator[Check]:
         why = "an event is being handled"
         yield Check("current_pid", "unknown", info.current_pid, why, "CR3")
         return
+    if not info.current_thread:
+        yield _same("current_pid", info.current_pid, 0, "no thread: the processor idles")
+        return
     processes = read_array(target, info.processes, KlosProcess, "processes")
     process = next((p for p in processes if p.pid == info.current_pid and p.state), None)
     if process is None:
@@ -194,10 +206,9 @@ def _running(target: Target, cpu: Cpu, info: KlosInfo) -> Iterator[Check]:
         return
     page_directory = cpu.cr3 & ~0xFFF
     yield _same("current_pid", f"cr3 {process.cr3:#x}", f"cr3 {page_directory:#x}", "CR3")
-    if info.current_thread:
-        thread = read_entry(target, info.threads, info.current_thread, KlosThread)
-        found = f"pid {thread.pid}" if thread else "no thread"
-        yield _same("current_thread", f"pid {info.current_pid}", found, "threads")
+    thread = read_entry(target, info.threads, info.current_thread, KlosThread)
+    found = f"pid {thread.pid}" if thread else "no thread"
+    yield _same("current_thread", f"pid {info.current_pid}", found, "threads")
 
 
 def _sites(target: Target, _cpu: Cpu, info: KlosInfo) -> Iterator[Check]:

@@ -10,6 +10,7 @@ from klosdbg.klos.constants import Flag
 from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory, Target
 from klosdbg.read import PAGE
+from klosdbg.x86.cpu import Cpu
 
 MAGIC = b"KLOSINFO"
 SEARCHED = 64 << 20
@@ -23,6 +24,7 @@ _PROGRAM_HEADER = struct.Struct("<8I")
 _LOAD = 1
 _MOST_SEGMENTS = 64
 _VERSIONS = 0x10000
+_PAGING = 1 << 31
 _INFO_SIZE = size_of(KlosInfo)
 
 
@@ -45,25 +47,30 @@ class _ElfCopy:
 def scan(target: Target, memory: Memory) -> int:
     """Return the physical address of ``klos_info``, or raise ``CommandError``.
 
-    The first candidate whose GDT and IDT are the processor's wins, then the first that makes
-    sense. Bytes of an ELF file that merely lies in memory are no candidate.
+    The first candidate whose GDT and IDT are the processor's wins, then one that makes sense, then
+    one that has not booted, which is all there is before paging is on. Bytes of an ELF file that
+    merely lies in memory are no candidate.
     """
     cpu = target.registers.read()
-    tables = (cpu.gdtr.base, cpu.idtr.base)
-    second: int | None = None
+    ranked: list[tuple[int, int]] = []
     for at in _candidates(memory):
         info = _sensible(memory, at)
-        if info is None:
-            continue
-        if not info.flags & Flag.BOOTED or (info.gdt, info.idt) == tables:
-            return at
-        second = at if second is None else second
-    if second is None:
+        if info is not None:
+            ranked.append((_rank(info, cpu), at))
+            if ranked[-1][0] == 0:
+                break
+    if not ranked:
         raise CommandError(
             f"no KLOS found: neither the symbol klos_info, nor the magic KLOSINFO in the first "
             f"{SEARCHED >> 20} MiB of physical memory (is another system running?)"
         )
-    return second
+    return min(ranked)[1]
+
+
+def _rank(info: KlosInfo, cpu: Cpu) -> int:
+    if not info.flags & Flag.BOOTED:
+        return 2 if cpu.cr0 & _PAGING else 0
+    return 0 if (info.gdt, info.idt) == (cpu.gdtr.base, cpu.idtr.base) else 1
 
 
 def _candidates(memory: Memory) -> Iterator[int]:

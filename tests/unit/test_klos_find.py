@@ -72,6 +72,7 @@ def test_all_checks_agree() -> None:
         ("current_pid", 1, {"current_pid", "current_thread"}),
         ("current_pid", 99, {"current_pid"}),
         ("current_thread", 0xC010A001, {"current_thread"}),
+        ("current_thread", 0, {"current_pid"}),
     ],
 )
 def test_a_corrupted_field_is_named(field: str, value: int, named: set[str]) -> None:
@@ -85,7 +86,7 @@ def test_a_corrupted_field_is_named(field: str, value: int, named: set[str]) -> 
 
 @pytest.mark.parametrize(
     ("symbol", "offset", "named"),
-    [("stub_table", 4 * 77, {"stubs"}), ("handlers", 11, {"handlers"}), ("cell", 0, {"sites"})],
+    [("stub_table", 4 * 33, {"stubs"}), ("handlers", 11, {"handlers"}), ("cell", 0, {"sites"})],
 )
 def test_a_corrupted_table_is_named(symbol: str, offset: int, named: set[str]) -> None:
     """One wrong entry of a table is enough."""
@@ -163,6 +164,7 @@ def test_a_forgery_is_passed_over() -> None:
         (0x3030, "gdt", 0xC0180000),
         (0x4040, "csos", 0),
         (0x5050, "physical_size", 0x1000),
+        (0x6000, "flags", 0),
     ):
         memory[at : at + SIZE] = real
         struct.pack_into("<" + FIELDS[field].code, memory, at + FIELDS[field].offset, value)
