@@ -34,8 +34,9 @@ def stop_here(session: Session, event: StopEvent) -> Stop:
 
 
 def run_until_stop(session: Session) -> Stop:
-    """Let the guest run until it stops; Ctrl-C stops it."""
-    session.control.resume()
+    """Let the guest run until it stops; Ctrl-C stops it. One that runs already is waited for."""
+    if not session.control.running:
+        session.control.resume()
     return wait_for_stop(session)
 
 

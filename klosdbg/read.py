@@ -7,7 +7,7 @@ from dataclasses import replace
 from klosdbg.errors import CommandError, MemoryFault
 from klosdbg.models import Address, SegmentState, SegmentStates, SelectorInfo
 from klosdbg.ports import Memory, Symbols, Target
-from klosdbg.x86.cpu import Cpu, SegmentRegister
+from klosdbg.x86.cpu import GPR32, SEGMENTS, Cpu, SegmentRegister
 from klosdbg.x86.descriptor import (
     Descriptor,
     Gate,
@@ -22,7 +22,9 @@ from klosdbg.x86.table import Ivt, Table, TableKind, decode_ivt, decode_table
 from klosdbg.x86.tss import Tss, decode_tss
 
 PAGE = 4096
-_SEGMENT_NAMES = ("es", "cs", "ss", "ds", "fs", "gs")
+_CONTROL = ("eip", "eflags", "cr0", "cr2", "cr3", "cr4", "efer")
+REGISTERS = (*GPR32, *SEGMENTS, "ldtr", "tr", *_CONTROL)
+"""The names that ``read_register`` knows of a 32-bit processor."""
 
 
 def read_cpu(target: Target) -> Cpu:
@@ -115,13 +117,13 @@ def _segment_bases(target: Target, cpu: Cpu, found: list[Descriptor]) -> dict[in
 def read_segment_states(target: Target) -> SegmentStates:
     """Compare every segment register's hidden part with the descriptor in memory."""
     cpu = read_cpu(target)
-    names = (*_SEGMENT_NAMES, "ldtr", "tr")
+    names = (*SEGMENTS, "ldtr", "tr")
     return SegmentStates(tuple(_segment_state(target, cpu, cpu.segments[n]) for n in names))
 
 
 def _segment_state(target: Target, cpu: Cpu, hidden: SegmentRegister) -> SegmentState:
     name = hidden.name
-    if cpu.real_addressing and name in _SEGMENT_NAMES:
+    if cpu.real_addressing and name in SEGMENTS:
         base = hidden.selector << 4
         differs = () if hidden.base == base else ("base",)
         return SegmentState(name, hidden, None, differs, f"{cpu.mode} mode: base is selector x 16")
@@ -231,7 +233,7 @@ def read_register(cpu: Cpu, name: str) -> int | None:
         return cpu.segments[name].selector
     if name in cpu.gpr:
         return cpu.gpr[name]
-    if name in ("eip", "eflags", "cr0", "cr2", "cr3", "cr4", "efer"):
+    if name in _CONTROL:
         value: int = getattr(cpu, name)
         return value
     return None

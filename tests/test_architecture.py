@@ -33,7 +33,18 @@ MAY_IMPORT = {
         "x86",
     },
     "frontend": {"errors", "commands", "views", "session"},
-    "shell": {"errors", "frontend", "commands", "views", "session", "execution", "read", "wire"},
+    "completion": {"errors", "commands", "session", "read"},
+    "shell": {
+        "errors",
+        "completion",
+        "frontend",
+        "commands",
+        "views",
+        "session",
+        "execution",
+        "read",
+        "models",
+    },
     "options": {"errors"},
 }
 ROOTS = {"__main__", "__init__", "gdb_entry"}

@@ -24,7 +24,7 @@ Run = Callable[[Session, Namespace], object]
 
 @dataclass(frozen=True)
 class Arg:
-    """One argument, as ``argparse`` takes it, and what completes it (see ``shell.py``)."""
+    """One argument, as ``argparse`` takes it, and what completes it (see ``completion.py``)."""
 
     names: tuple[str, ...]
     options: dict[str, Any]
@@ -93,6 +93,11 @@ class Command:
             )
         parser.add_argument("--help", "-h", nargs=0, action=_HelpAction, help="show this help")
         return parser
+
+    @property
+    def options(self) -> list[str]:
+        """List every option, ``--json`` and its like included."""
+        return [name for action in self.parser._actions for name in action.option_strings]
 
     def help(self) -> str:
         """Show usage, arguments and an example."""

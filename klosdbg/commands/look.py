@@ -3,8 +3,9 @@
 from argparse import ArgumentTypeError, Namespace
 
 from klosdbg.commands.base import arg, command, integer
+from klosdbg.commands.roles import selector_roles
 from klosdbg.errors import CommandError
-from klosdbg.klos.names import ROLES, current_info, slot_names
+from klosdbg.klos.names import slot_names
 from klosdbg.read import (
     read_cpu,
     read_gdt,
@@ -114,12 +115,6 @@ def _chosen(table: Table, args: Namespace) -> object:
         last = table.slots - 1
         raise CommandError(f"{table.kind} has no readable entry {args.index}: the last is {last}")
     return found
-
-
-def selector_roles(session: Session) -> dict[str, int]:
-    """Map the roles that KLOS gives to selectors to their values; empty where KLOS is not there."""
-    info = current_info(session)
-    return {role: getattr(info, name) for role, name in ROLES.items()} if info else {}
 
 
 def _selector(session: Session, wanted: str) -> int:
