@@ -1,6 +1,7 @@
 /*
- * Times three ways into the operating system on the host's own processor, in TSC ticks:
+ * Times four ways into the operating system on the host's own processor, in TSC ticks:
  *   design-b   what a KLOS service call of Design B does: load DS and ES with the OS segment, call, load them back
+ *   design-a   the same through the one trampoline of Design A: the service comes from a table, by its number
  *   syscall    a system call that does nothing, by SYSCALL
  *   int80      the same by a software interrupt
  * The last two contain the host kernel's own entry, exit and mitigations, and those of a hypervisor.
@@ -52,6 +53,25 @@ static void design_b(void)
 			 ::"r"(SELECTOR(ENTRY_OS)), "r"(SELECTOR(ENTRY_APP)) : "memory", "cc");
 }
 
+static void empty_service(void)
+{
+}
+
+static void (*const services[])(void) = { empty_service };
+
+static void design_a(void)
+{
+	__asm__ volatile("sub $128,%%rsp\n"
+			 "call 1f\n jmp 2f\n"
+			 "1: mov %0,%%ds\n mov %0,%%es\n"
+			 "call *(%2,%3,8)\n"
+			 "mov %1,%%ds\n mov %1,%%es\n"
+			 "ret\n"
+			 "2: add $128,%%rsp"
+			 ::"b"(SELECTOR(ENTRY_OS)), "S"(SELECTOR(ENTRY_APP)), "D"(services), "c"(0L)
+			 : "rax", "rdx", "r8", "r9", "r10", "r11", "memory", "cc");
+}
+
 static void by_syscall(void)
 {
 	long result;
@@ -94,6 +114,7 @@ int main(void)
 	printf("CYCLES|1|counter=tsc|meaning=ticks of the time-stamp counter, not core clock cycles|"
 	       "runs=%d|statistic=least mean\n", RUNS);
 	printf("PATH|design-b|%.1f\n", least(design_b, CALLS));
+	printf("PATH|design-a|%.1f\n", least(design_a, CALLS));
 	printf("PATH|syscall|%.1f\n", least(by_syscall, CALLS));
 	printf("PATH|int80|%.1f\n", least(by_int80, CALLS / 10));
 	printf("END\n");

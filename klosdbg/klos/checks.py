@@ -18,6 +18,9 @@ _TOP = 0xFFFF_FFFF
 _IOMAP_BASE = 0x66
 _LAST_IRQ = 47
 _SETTLING = "a relocation is under way: sequence is odd"
+_MOVING = "the guest runs, so this changed while it was read: add --stop"
+_RELOCATED = ("dsos", "sites")
+_CHANGING = (*_RELOCATED, "current_pid", "current_thread")
 
 
 def check_klos(target: Target, klos: Klos) -> tuple[Check, ...]:
@@ -28,7 +31,8 @@ def check_klos(target: Target, klos: Klos) -> tuple[Check, ...]:
     found: list[Check] = []
     for checks in (_registers, _segments, _systems, _gates, _places, _running, _sites):
         found += _guarded(checks, target, cpu, klos.info)
-    return tuple(_unsettled(check, klos.info) for check in found)
+    running = target.control is not None and target.control.running
+    return tuple(_unsettled(check, klos.info, running) for check in found)
 
 
 _Checks = Callable[[Target, Cpu, KlosInfo], Iterator[Check]]
@@ -42,8 +46,12 @@ def _guarded(checks: _Checks, target: Target, cpu: Cpu, info: KlosInfo) -> Itera
         yield Check(name, "wrong", "can be read", str(error), "memory")
 
 
-def _unsettled(check: Check, info: KlosInfo) -> Check:
-    if info.sequence % 2 and check.result == "wrong" and check.name in ("dsos", "sites"):
+def _unsettled(check: Check, info: KlosInfo, running: bool) -> Check:
+    if check.result != "wrong":
+        return check
+    if running and check.name in _CHANGING:
+        return replace(check, result="unknown", found=_MOVING)
+    if info.sequence % 2 and check.name in _RELOCATED:
         return replace(check, result="unknown", found=_SETTLING)
     return check
 
@@ -192,12 +200,12 @@ def _places(target: Target, _cpu: Cpu, info: KlosInfo) -> Iterator[Check]:
 
 
 def _running(target: Target, cpu: Cpu, info: KlosInfo) -> Iterator[Check]:
-    if info.event_depth:
+    if not info.current_thread and not info.event_depth:
+        yield _same("current_pid", info.current_pid, 0, "no thread: the processor idles")
+        return
+    if info.event_depth or cpu.cpl == 0:
         why = "an event is being handled"
         yield Check("current_pid", "unknown", info.current_pid, why, "CR3")
-        return
-    if not info.current_thread:
-        yield _same("current_pid", info.current_pid, 0, "no thread: the processor idles")
         return
     processes = read_array(target, info.processes, KlosProcess, "processes")
     process = next((p for p in processes if p.pid == info.current_pid and p.state), None)
