@@ -16,6 +16,7 @@ _RETURNS = ("ret", "lret", "retf", "iret")
 
 def stop_here(session: Session, event: StopEvent) -> Stop:
     """Describe a stop: why, where, and the instruction to be executed next."""
+    session.in_background = False
     cpu = read_cpu(session.target)
     hit = _hit(session, event, cpu.linear_pc)
     if hit:

@@ -34,7 +34,10 @@ class Factories(Protocol):
 
 @dataclass(slots=True)
 class Session:
-    """One user's session. Commands get it; front ends own it."""
+    """One user's session. Commands get it; front ends own it.
+
+    ``in_background`` holds from ``c &`` until the stop that ends it has been shown.
+    """
 
     factories: Factories | None = None
     symbols: Symbols | None = None
@@ -45,6 +48,7 @@ class Session:
     breakpoints: list[Breakpoint] = field(default_factory=list)
     warn: Callable[[str], None] = lambda _message: None
     leaving: bool = False
+    in_background: bool = False
     stop_cache: StopCache = field(default_factory=StopCache)
     _target: Target | None = None
     _next_breakpoint: int = 1
@@ -77,6 +81,7 @@ class Session:
         if self._target is not None:
             target, self._target = self._target, None
             self.breakpoints.clear()
+            self.in_background = False
             target.close()
 
     def symbol(self, address: int) -> str | None:

@@ -36,20 +36,18 @@ def run_shell(frontend: Frontend, source: Input | None = None, screen: Output | 
         output=screen,
     )
     print("Type 'help' for the commands; Ctrl-D leaves.", file=frontend.out)
-    last, ran = "", False
+    last = ""
     while not session.leaving:
-        ran = _notice_stop(frontend, ran)
+        _notice_stop(frontend)
         try:
             line = prompts.prompt(lambda: prompt_text(session)).strip()
         except KeyboardInterrupt:
             _guarded(session, lambda: _interrupt(frontend))
-            ran = False
             continue
         except EOFError:
             break
         line = line or (last if last.split(" ")[0] in _REPEATS_ON_ENTER else "")
         last = line
-        ran |= _is_running(session)
         _guarded(session, lambda line=line: frontend.run_line(line))  # type: ignore[misc]
     return 0
 
@@ -75,13 +73,10 @@ def _is_running(session: Session) -> bool:
         return False
 
 
-def _notice_stop(frontend: Frontend, ran: bool) -> bool:
-    """Show the stop of a guest that ran in the background; tell whether it runs now."""
+def _notice_stop(frontend: Frontend) -> None:
     session = frontend.session
-    runs = _is_running(session)
-    if ran and not runs and session.has_target:
+    if session.in_background and not _is_running(session):
         _guarded(session, lambda: _show(frontend, stop_here(session, session.control.wait(0))))
-    return runs
 
 
 def _interrupt(frontend: Frontend) -> None:

@@ -25,6 +25,7 @@ def continue_(session: Session, args: Namespace) -> object:
     if not args.background:
         return run_until_stop(session)
     session.control.resume()
+    session.in_background = True
     return Running()
 
 

@@ -19,7 +19,7 @@ _COUNTERS: dict[str, tuple[Literal["instructions", "cycles"], str]] = {
     "kvm": ("cycles", "ticks of the time stamp counter on hardware"),
     "tcg": (
         "cycles",
-        "host clock ticks while an emulator translates: they say nothing of hardware",
+        "host clock ticks under an emulator: they say nothing of hardware",
     ),
     "": ("cycles", "ticks of the time stamp counter, whatever this target makes of it"),
 }
