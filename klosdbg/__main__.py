@@ -154,7 +154,8 @@ def _image(wanted: str) -> Image:
     try:
         return Image(Path(path).read_bytes(), path, int(base, 0))
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot read the image {path}: {reason}: check its path") from None
     except ValueError:
         raise UsageError(f"--symbols {wanted}: {base!r} is not an address (ELF@0x100000)") from None
 
@@ -186,7 +187,8 @@ def _batch_lines(args: argparse.Namespace) -> Iterator[str]:
         try:
             yield from Path(args.script).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read the script {args.script}: {error}") from None
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise DataError(f"cannot read the script {args.script}: {reason.lower()}") from None
 
 
 if __name__ == "__main__":

@@ -34,7 +34,10 @@ class MemoryFault(TargetError):
     """
 
     def __init__(self, space: str, address: int, size: int, action: str = "read") -> None:
-        super().__init__(f"cannot {action} {size} bytes at {space} {address:#010x}: not mapped")
+        hint = " (phys:0x1000 is physical memory)" if space == "linear" else ""
+        super().__init__(
+            f"cannot {action} {size} bytes at {space} {address:#010x}: not mapped{hint}"
+        )
         self.space = space
         self.address = address
         self.size = size

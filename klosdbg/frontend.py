@@ -5,7 +5,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
 from klosdbg.commands import collect
@@ -24,7 +24,7 @@ class Frontend:
     """
 
     session: Session
-    out: TextIO = sys.stdout
+    out: TextIO = field(default_factory=lambda: sys.stdout)
     found_fault: bool = False
 
     def run_line(self, line: str) -> None:

@@ -1,8 +1,10 @@
 """read_*: follow the processor's structures through a target, and resolve addresses. May raise."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 from klosdbg.errors import CommandError, MemoryFault
 from klosdbg.models import Address, SegmentState, SegmentStates, SelectorInfo
@@ -243,32 +245,38 @@ def resolve_linear(target: Target, symbols: Symbols | None, wanted: str) -> int:
     """Resolve an ADDRESS that has to be linear."""
     address = resolve(target, symbols, wanted)
     if address.space != "linear":
-        raise CommandError(f"{wanted}: a linear address is wanted here")
+        raise CommandError(f"{wanted}: a linear address is wanted here, not a physical one")
     return address.value
 
 
 def resolve(target: Target, symbols: Symbols | None, wanted: str) -> Address:
     """Resolve ``sel:off``, ``symbol+n``, ``0xlinear``, ``phys:0x...`` or a register."""
     left, colon, right = wanted.partition(":")
+    space: Literal["linear", "physical"] = "linear"
+    base = 0
     if colon and left.lower() == "phys":
-        return Address(_offset(target, symbols, right, wanted), "physical", wanted)
-    if colon:
+        space = "physical"
+    elif colon:
         base = _segment_base(target, left, wanted)
-        return Address(base + _offset(target, symbols, right, wanted), "linear", wanted)
-    return Address(_offset(target, symbols, wanted, wanted), "linear", wanted)
+    value = _offset(target, symbols, right if colon else wanted, wanted)
+    top = 1 << (64 if space == "physical" or read_cpu(target).long_mode else 32)
+    if not -top < value < top or (value < 0 and not colon):
+        raise CommandError(f"{wanted}: addresses lie between 0 and {top - 1:#x}")
+    return Address((base + value) % top, space, wanted)
 
 
-def _offset(target: Target, symbols: Symbols | None, term: str, wanted: str) -> int:
-    total, sign = 0, 1
-    for piece in re.split(r"([+-])", term.strip()):
-        if piece in ("+", "-"):
-            sign = 1 if piece == "+" else -1
-        else:
-            total += sign * _value(target, symbols, piece.strip(), wanted)
-    return total
+def _offset(target: Target, symbols: Symbols | None, terms: str, wanted: str) -> int:
+    first, *rest = re.split(r"([+-])", terms.strip())
+    pairs = list(zip(["+", *rest[0::2]], [first, *rest[1::2]], strict=True))
+    if not first and len(pairs) > 1:
+        del pairs[0]
+    values = [(sign, _value(target, symbols, term.strip(), wanted)) for sign, term in pairs]
+    return sum(-value if sign == "-" else value for sign, value in values)
 
 
 def _value(target: Target, symbols: Symbols | None, term: str, wanted: str) -> int:
+    if not term:
+        raise CommandError(f"{wanted!r} is no address: write symbol+n, sel:off or 0x1000")
     try:
         return int(term, 0)
     except ValueError:
@@ -277,21 +285,38 @@ def _value(target: Target, symbols: Symbols | None, term: str, wanted: str) -> i
     if found is None:
         found = read_register(read_cpu(target), term.removeprefix("$"))
     if found is None:
-        raise CommandError(f"{wanted}: no symbol {term!r} (write 0x{term} if it is a number)")
+        raise CommandError(f"{wanted}: no symbol {term!r}{_hint(symbols, term)}")
     return found
+
+
+def _hint(symbols: Symbols | None, term: str) -> str:
+    if re.fullmatch("[0-9a-fA-F]+", term):
+        return f" (write 0x{term} if it is a number)"
+    if symbols is None or not symbols.names():
+        return ": there are no symbols, '--symbols ELF' brings them"
+    close = difflib.get_close_matches(term, symbols.names(), 3)
+    return f": did you mean {' or '.join(close)}?" if close else ": completion (Tab) lists them"
 
 
 def _segment_base(target: Target, left: str, wanted: str) -> int:
     cpu = read_cpu(target)
     register = cpu.segments.get(left.lower())
     if register is not None:
+        if not cpu.real_addressing and not register.present:
+            raise CommandError(f"{wanted}: {left} is null: there is no segment to look into")
         return register.base
     try:
         value = int(left, 0)
     except ValueError:
-        raise CommandError(f"{wanted}: {left!r} is no selector and no segment register") from None
+        raise CommandError(
+            f"{wanted}: {left!r} is no selector and no segment register: write 0x1b or ds"
+        ) from None
     if cpu.real_addressing:
         return value << 4
+    return _selected_base(target, value, wanted)
+
+
+def _selected_base(target: Target, value: int, wanted: str) -> int:
     info = read_selector(target, value)
     if info.descriptor is None:
         raise CommandError(f"{wanted}: selector {value:#06x}: {info.why}")

@@ -112,8 +112,15 @@ def _chosen(table: Table, args: Namespace) -> object:
         return table.expanded() if args.all else table
     found = table.only(args.index)
     if found is None:
-        last = table.slots - 1
-        raise CommandError(f"{table.kind} has no readable entry {args.index}: the last is {last}")
+        name, last = table.kind.upper(), table.slots - 1
+        if 0 <= args.index <= last:
+            raise CommandError(
+                f"entry {args.index} of the {name} is not mapped: see '{table.kind}'"
+            )
+        raise CommandError(
+            f"the {name} has no entry {args.index}: its limit is {table.limit:#x}, "
+            + (f"so the last is {last}" if table.slots else "which reaches none")
+        )
     return found
 
 

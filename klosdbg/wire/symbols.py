@@ -106,7 +106,10 @@ def _open(raw: bytes, source: str) -> Any:
     try:
         return ELFFile(io.BytesIO(raw))
     except ELFError as error:
-        raise DataError(f"{source} is not an ELF image: {error}") from None
+        raise DataError(
+            f"{source} is not an ELF image ({str(error).lower()}): give an ELF file; "
+            "'--image none -- ARGS' boots anything else"
+        ) from None
 
 
 def _symbols(elf: Any, base: int) -> Iterator[_Symbol]:
