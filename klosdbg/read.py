@@ -77,10 +77,14 @@ def read_idt(target: Target, names: Mapping[int, str] | None = None) -> Table:
 
 
 def read_ivt(target: Target) -> Ivt:
-    """Read the real-mode interrupt vector table: at IDTR's base in real mode, else at linear 0."""
+    """Read the real-mode interrupt vectors: at IDTR's base in real mode, else those at 0.
+
+    Virtual 8086 mode uses linear 0; in other modes the vectors are what firmware left at physical 0.
+    """
     cpu = read_cpu(target)
     base = cpu.idtr.base if cpu.mode in ("real", "unreal") else 0
-    return decode_ivt(base, target.linear.read(base, 1024))
+    memory = target.linear if cpu.real_addressing else target.physical or target.linear
+    return decode_ivt(base, memory.read(base, 1024))
 
 
 def _read_table(

@@ -64,15 +64,16 @@ def _(model: MemoryDump, style: Style) -> str:
 
 def _dump_lines(model: MemoryDump, style: Style) -> Iterator[str]:
     start, width = model.address.value, model.width
-    prefix = "phys:" if model.address.space == "physical" else ""
     symbol = style.symbol(start) if model.address.space == "linear" else None
+    if model.address.space == "physical":
+        yield style.paint("dim", "physical memory")
     if symbol:
         yield style.paint("cyan", f"<{symbol}>")
     cells = _BYTES_A_LINE // width * (2 * width + 1) + (width == 1)
     for at in range(0, len(model.raw), _BYTES_A_LINE):
         raw = model.raw[at : at + _BYTES_A_LINE]
         shown = "".join(chr(b) if 32 <= b < 127 else "." for b in raw)
-        yield f"{prefix}{start + at:#010x}  {_words(raw, width):{cells}} {shown}"
+        yield f"{start + at:#010x}  {_words(raw, width):{cells}} {shown}"
 
 
 def _words(raw: bytes, width: int) -> str:

@@ -179,13 +179,15 @@ def _in_table(table: Table, entry: Entry, style: Style) -> dict[str, object]:
 
 @text.register
 def _(model: Ivt, style: Style) -> str:
-    head = f"{style.paint('bold', 'IVT')} at {style.address(model.base)}, real mode"
-    rows = [("vector", "", "seg:off", "linear")]
+    head = (
+        f"{style.paint('bold', 'IVT')} at {style.address(model.base)}: {len(model.vectors)} vectors"
+    )
+    rows = [("vector", "seg:off", "linear")]
     rows += [
-        (_span_of(first, last), "", f"{segment:04x}:{offset:04x}", _linear(segment, offset, style))
+        (_span_of(first, last), f"{segment:04x}:{offset:04x}", _linear(segment, offset, style))
         for first, last, segment, offset in _ivt_runs(model)
     ]
-    return f"{head}\n{columns(((a, c, d) for a, _, c, d in rows), right='r')}"
+    return f"{head}\n{columns(rows, right='r')}"
 
 
 def _span_of(first: int, last: int) -> str:
