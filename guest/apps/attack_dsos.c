@@ -5,13 +5,15 @@
 #define GUESSES 150
 #define MAGIC 0x534F4C4B /* "KLOS" */
 
+/* A hit faults nowhere; the next event, the fault of the next guess, finds it out. */
 static int guess_with(void (*load)(void *), int vector)
 {
 	for (uint32_t i = 0; i < GUESSES; i++) {
 		uint32_t selector = ((uint32_t)service_random() & 0xFFFC) | 3;
 		if (selector >> 3 < GDT_FIRST_FREE && !(selector & 4))
 			continue;
-		if (fault_of(load, (void *)selector) != vector)
+		int seen = fault_of(load, (void *)selector);
+		if (seen != vector && seen != NO_FAULT)
 			return 1;
 	}
 	return 0;

@@ -47,8 +47,9 @@ struct thread {
 	struct klos_thread public;
 	struct klos_frame frame;
 	struct process *process;
-	uint32_t slice;  /* ticks left */
-	uint32_t resume; /* context that exception_resume asked for, in this thread's OS memory */
+	uint32_t slice;    /* ticks left */
+	uint32_t sections; /* critical sections it is in, while another thread runs */
+	uint32_t resume;   /* context that exception_resume asked for, in this thread's OS memory */
 	struct klos_frame resume_frame;
 };
 

@@ -20,7 +20,7 @@ static void answer(uint32_t status, uint32_t result, const char *text)
 }
 
 /* Split "name arguments". */
-static const char *split(char *command)
+static char *split(char *command)
 {
 	while (*command && *command != ' ')
 		command++;
@@ -67,38 +67,53 @@ static void leave(void)
 	answer(KLOS_MAILBOX_ERROR, 0, "this machine has no exit port");
 }
 
-static void start(int wait)
+/* Start what the command's second word names; the third is its arguments. Answers where that fails. */
+static struct process *start(void)
 {
 	char command[sizeof(mailbox.command)];
-	const char *arguments, *name_end;
+	char *name, *arguments;
 	struct process *process;
-	uint32_t code = 0;
 	int error;
 
 	string_copy(command, mailbox.command, sizeof(command));
-	arguments = split(command);
-	name_end = split((char *)arguments);
-	process = process_create(arguments, name_end, klos_info.current_pid, &error);
-	if (!process) {
+	name = split(command);
+	arguments = split(name);
+	process = process_create(name, arguments, klos_info.current_pid, &error);
+	if (!process)
 		answer(KLOS_MAILBOX_ERROR, (uint32_t)error, "cannot start it: no such application, or no room");
-		return;
-	}
-	if (!wait) {
+	return process;
+}
+
+static void started(const struct process *process)
+{
+	if (process)
 		answer(KLOS_MAILBOX_DONE, process->public.pid, "started");
+}
+
+static void run(void)
+{
+	const struct process *process = start();
+	uint32_t code = 0;
+	int end;
+
+	if (!process)
 		return;
-	}
-	error = process_wait(process->public.pid, &code);
-	answer(KLOS_MAILBOX_DONE, code, error ? "ended by an exception" : "ended");
+	end = process_wait(process->public.pid, &code);
+	answer(KLOS_MAILBOX_DONE, code, end ? "ended by an exception" : "ended");
 }
 
 /* Let an application load so many absent selectors; the result is how often DSOS moved. */
 static void touch(void)
 {
-	uint32_t before = klos_info.relocations;
+	uint32_t before = klos_info.relocations, code;
+	const struct process *process;
 
 	format(mailbox.command, sizeof(mailbox.command), "run touch %u", mailbox.argument);
-	start(1);
-	mailbox.result = klos_info.relocations - before;
+	process = start();
+	if (!process)
+		return;
+	process_wait(process->public.pid, &code);
+	answer(KLOS_MAILBOX_DONE, klos_info.relocations - before, "relocations");
 }
 
 static void report(uint32_t failed)
@@ -109,9 +124,9 @@ static void report(uint32_t failed)
 static void serve(const char *command)
 {
 	if (string_equal(command, "start"))
-		start(0);
+		started(start());
 	else if (string_equal(command, "run"))
-		start(1);
+		run();
 	else if (string_equal(command, "touch"))
 		touch();
 	else if (string_equal(command, "selftest"))

@@ -57,6 +57,19 @@ static const char *word(const struct klos_report *report)
 	}
 }
 
+/* A row's processes end with it. */
+static void end_family(const char *name)
+{
+	for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
+		struct process *process = &processes[i];
+		if (process->public.state == KLOS_STATE_FREE || !string_equal(process->public.name, name))
+			continue;
+		if (process->public.state != KLOS_STATE_ENDED)
+			process_end(process, 0, NO_VECTOR);
+		process->public.parent = 0;
+	}
+}
+
 /* One row, in a critical section of the system process. Nonzero where it fails. */
 static int run_row(const struct klos_application *application, struct klos_report *report)
 {
@@ -81,8 +94,7 @@ static int run_row(const struct klos_application *application, struct klos_repor
 		else
 			format(report->reason, sizeof(report->reason), process ? "did not report" : "did not start");
 	}
-	if (process)
-		process->public.parent = 0;
+	end_family(application->name);
 	running = 0;
 	dsos_open_bare(0);
 	comparison_open(0);

@@ -137,19 +137,16 @@ void threads_wake(uint32_t wait, uint32_t object)
 			thread_wake(&threads[i]);
 }
 
-/* Called in a critical section, which is suspended while the thread sleeps. */
+/* Called in a critical section, which the thread leaves while it sleeps. */
 void thread_block(uint32_t wait, uint32_t object)
 {
 	struct thread *thread = current_thread();
-	uint32_t sections = klos_info.preempt_off;
 
-	PANIC_IF(!sections || klos_info.event_depth);
+	PANIC_IF(!klos_info.preempt_off || klos_info.event_depth);
 	thread->public.wait_object = object;
 	thread->public.wait = wait;
 	thread->public.state = KLOS_STATE_BLOCKED;
-	klos_info.preempt_off = 0;
 	commit(0);
-	klos_info.preempt_off = sections;
 }
 
 void schedule_soon(void)
@@ -197,6 +194,7 @@ static struct thread *next_ready(const struct thread *after)
 static void leave_current(struct thread *current, const struct klos_frame *frame)
 {
 	context_copy(&current->frame, frame);
+	current->sections = klos_info.preempt_off;
 	if (current->process->public.state == KLOS_STATE_RUNNING)
 		current->process->public.state = KLOS_STATE_READY;
 	if (current->public.state == KLOS_STATE_ENDED)
@@ -217,6 +215,7 @@ static void run(struct thread *next, struct klos_frame *frame)
 	klos_info.current_thread = (uint32_t)next;
 	klos_info.current_pid = next->public.pid;
 	current_os_stack = next->public.os_stack_top;
+	klos_info.preempt_off = next->sections;
 }
 
 /* In an event handler at depth 1: let the frame resume another thread, or nothing. */
@@ -239,6 +238,7 @@ void schedule(struct klos_frame *frame)
 	} else {
 		klos_info.current_thread = 0;
 		klos_info.current_pid = 0;
+		klos_info.preempt_off = 0;
 		frame->request |= KLOS_REQUEST_IDLE;
 	}
 	if (next != current) {
