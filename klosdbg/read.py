@@ -79,7 +79,7 @@ def read_idt(target: Target, names: Mapping[int, str] | None = None) -> Table:
 def read_ivt(target: Target) -> Ivt:
     """Read the real-mode interrupt vectors: at IDTR's base in real mode, else those at 0.
 
-    Virtual 8086 mode uses linear 0; in other modes the vectors are what firmware left at physical 0.
+    Virtual 8086 mode uses linear 0; other modes show what firmware left at physical 0.
     """
     cpu = read_cpu(target)
     base = cpu.idtr.base if cpu.mode in ("real", "unreal") else 0

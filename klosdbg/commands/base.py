@@ -47,7 +47,8 @@ def integer(string: str) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message} (see: help {self.prog})")
+        one_line = " ".join(message.split())
+        raise UsageError(f"{self.prog}: {one_line} (see: help {self.prog})")
 
 
 class _HelpWanted(KlosdbgError):
