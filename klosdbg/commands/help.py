@@ -8,7 +8,7 @@ from klosdbg.errors import CommandError
 from klosdbg.models import HelpText
 from klosdbg.session import Session
 
-_HEADINGS = {
+HEADINGS = {
     "look": "Look (reading never changes the guest)",
     "klos": "KLOS",
     "run": "Run and stop",
@@ -41,7 +41,7 @@ def help_(_session: Session, args: Namespace) -> object:
 def _overview(commands: list[Command]) -> HelpText:
     width = max(len(c.name) for c in commands)
     lines = []
-    for group, heading in _HEADINGS.items():
+    for group, heading in HEADINGS.items():
         lines += ["", heading]
         lines += [_line(c, width) for c in commands if c.group == group]
     lines += [
