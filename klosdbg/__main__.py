@@ -152,12 +152,14 @@ def _symbols(wanted: Sequence[str]) -> SymbolTable:
 def _image(wanted: str) -> Image:
     path, _, base = wanted.rpartition("@") if "@" in wanted else (wanted, "", "0")
     try:
-        return Image(Path(path).read_bytes(), path, int(base, 0))
+        address = int(base, 0)
+    except ValueError:
+        raise UsageError(f"--symbols {wanted}: {base!r} is not an address (ELF@0x100000)") from None
+    try:
+        return Image(Path(path).read_bytes(), path, address)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"cannot read the image {path}: {reason}: check its path") from None
-    except ValueError:
-        raise UsageError(f"--symbols {wanted}: {base!r} is not an address (ELF@0x100000)") from None
 
 
 def _serve(session: Session, args: argparse.Namespace) -> int:

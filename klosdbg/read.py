@@ -147,7 +147,11 @@ def read_selector(target: Target, value: int, name: str | None = None) -> Select
     place = _entry(cpu, selector)
     if isinstance(place, str):
         return SelectorInfo(selector, None, None, held_by, name, place)
-    descriptor = _read_descriptor(target, cpu, selector, place)
+    try:
+        descriptor = _read_descriptor(target, cpu, selector, place)
+    except MemoryFault:
+        why = "its entry is not mapped: loading it raises #PF"
+        return SelectorInfo(selector, place, None, held_by, name, why)
     base = _segment_bases(target, cpu, [descriptor]).get(_target_of(descriptor), 0)
     return SelectorInfo(selector, place, descriptor, held_by, name, target_base=base)
 

@@ -10,6 +10,7 @@ from klosdbg.x86.flags import decode_flags
 
 _GPR_COLUMNS = 4
 _WIDTH = 80
+_SHORT = 28
 
 
 @text.register
@@ -115,18 +116,26 @@ def _state_row(state: SegmentState, style: Style) -> tuple[str, ...]:
         style.paint("bold", state.name),
         f"{hidden.selector:04x}",
         *shown,
-        style.paint("yellow", "differs") if state.differences else state.why or "the same",
+        _verdict(state, style),
     )
 
 
+def _verdict(state: SegmentState, style: Style) -> str:
+    if state.differences:
+        return style.paint("yellow", "differs")
+    if len(state.why) > _SHORT:
+        return style.paint("yellow", "nothing")
+    return state.why or "the same"
+
+
 def _differences(state: SegmentState, style: Style) -> str:
-    if not state.differences or state.descriptor is None:
-        return f"\n      {state.why}" if state.differences else ""
-    words = ", ".join(f"{n} {_stored(state, n)}".rstrip() for n in state.differences)
+    said = state.why if state.differences or len(state.why) > _SHORT else ""
+    if state.differences and state.descriptor is not None:
+        words = ", ".join(f"{n} {_stored(state, n)}".rstrip() for n in state.differences)
+        said = f"memory now has {state.descriptor.kind}, {words}"
     lead = " " * 6
-    said = f"memory now has {state.descriptor.kind}, {words}"
     filled = textwrap.fill(said, _WIDTH, initial_indent=lead, subsequent_indent=lead)
-    return "\n" + style.paint("yellow", filled)
+    return "\n" + style.paint("yellow", filled) if said else ""
 
 
 def _stored(state: SegmentState, name: str) -> str:

@@ -110,9 +110,9 @@ def _gather(base: int, size: int, pieces: Pieces) -> tuple[bytes, list[tuple[int
     position = 0
     for address, piece in pieces:
         start = address - base
-        if start > position:
-            holes.append((position, start))
         if piece is not None:
+            if start > position:
+                holes.append((position, start))
             raw[start : start + len(piece)] = piece
             position = start + len(piece)
     if position < size:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from klosdbg.ports import Target
 
-SOURCE = Path(__file__).parent / "guests" / "tiny.S"
+GUESTS = Path(__file__).parent / "guests"
 QEMU = "qemu-system-i386"
 
 needs_qemu = pytest.mark.skipif(
@@ -20,14 +20,14 @@ needs_qemu = pytest.mark.skipif(
 
 
 @functools.cache
-def image() -> Path:
-    """Build the guest. Linked without a header segment, which would lie below 1 MiB."""
+def image(name: str = "tiny") -> Path:
+    """Build a guest. Linked without a header segment, which would lie below 1 MiB."""
     directory = Path(tempfile.mkdtemp(prefix="tiny-guest-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    path = directory / "tiny.elf"
+    path = directory / f"{name}.elf"
     linker = "-Wl,-Ttext=0x100000,--build-id=none,-N,--no-warn-rwx-segments"
     command = ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", linker, "-o", str(path)]
-    subprocess.run([*command, str(SOURCE)], check=True)
+    subprocess.run([*command, str(GUESTS / f"{name}.S")], check=True)
     return path
 
 
