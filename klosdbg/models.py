@@ -109,7 +109,8 @@ class SegmentStates:
 class SelectorInfo:
     """What a selector selects: the entry's linear address and its descriptor.
 
-    ``target_base`` is the linear base of the segment that a gate leads to, where it is one.
+    ``target_base`` is the linear base of the segment that a gate leads to, where it is one;
+    ``paragraph`` tells that the processor takes it times 16 as a base, and walks no table.
     """
 
     selector: Selector
@@ -119,6 +120,7 @@ class SelectorInfo:
     name: str | None = None
     why: str = ""
     target_base: int = 0
+    paragraph: bool = False
 
 
 @dataclass(frozen=True, slots=True)

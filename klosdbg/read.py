@@ -133,7 +133,7 @@ def _segment_state(target: Target, cpu: Cpu, hidden: SegmentRegister) -> Segment
         base = hidden.selector << 4
         differs = () if hidden.base == base else ("base",)
         return SegmentState(name, hidden, None, differs, f"{cpu.mode} mode: base is selector x 16")
-    info = read_selector(target, hidden.selector)
+    info = _follow(target, cpu, hidden.selector)
     if info.descriptor is None:
         return SegmentState(name, hidden, None, (), info.why)
     return SegmentState(name, hidden, info.descriptor, hidden.differences(info.descriptor))
@@ -142,6 +142,13 @@ def _segment_state(target: Target, cpu: Cpu, hidden: SegmentRegister) -> Segment
 def read_selector(target: Target, value: int, name: str | None = None) -> SelectorInfo:
     """Follow a selector to its descriptor in the live GDT or LDT, as a load would."""
     cpu = read_cpu(target)
+    if cpu.real_addressing:
+        held_by = tuple(n for n in SEGMENTS if cpu.segments[n].selector == value)
+        return SelectorInfo(Selector(value), None, None, held_by, why=cpu.mode, paragraph=True)
+    return _follow(target, cpu, value, name)
+
+
+def _follow(target: Target, cpu: Cpu, value: int, name: str | None = None) -> SelectorInfo:
     selector = Selector(value)
     held_by = tuple(n for n, s in cpu.segments.items() if s.selector == value)
     place = _entry(cpu, selector)

@@ -165,16 +165,20 @@ def _(model: SegmentStates, style: Style) -> dict[str, object]:
 def _(model: SelectorInfo, style: Style) -> str:
     selector = model.selector
     name = f" {style.paint('green', model.name)}" if model.name else ""
-    head = f"selector {selector.raw:#06x}{name}: {selector.table.upper()} slot {selector.index}, "
-    lines = [head + f"rpl {selector.rpl}"]
+    place = f"{selector.table.upper()} slot {selector.index}, rpl {selector.rpl}"
+    why = model.why
+    if model.paragraph:
+        place = f"base {selector.raw << 4:#x}"
+        why = f"{model.why} mode: the base is selector x 16, no table is walked"
+    lines = [f"selector {selector.raw:#06x}{name}: {place}"]
     if model.address is not None:
         lines.append(f"  entry at {style.address(model.address)}")
     if model.descriptor is not None:
         absent = "" if model.descriptor.present else "not-present "
         shown = f"{absent}{model.descriptor.kind}, dpl {model.descriptor.dpl}"
         lines.append(f"  {shown}, {what(model.descriptor, style, model.target_base)}".rstrip(", "))
-    if model.why:
-        lines.append(f"  {model.why}")
+    if why:
+        lines.append(f"  {why}")
     if model.held_by:
         lines.append(f"  held by {', '.join(model.held_by)}")
     return "\n".join(lines)
@@ -194,4 +198,5 @@ def _(model: SelectorInfo, style: Style) -> dict[str, object]:
         "descriptor": model.descriptor and descriptor_data(model.descriptor, style),
         "held_by": list(model.held_by),
         "why": model.why,
+        "base": model.selector.raw << 4 if model.paragraph else None,
     }
