@@ -1,12 +1,12 @@
 """Completion in the shell: commands, their options, and what their arguments name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from prompt_toolkit.completion import Completer, Completion
 from prompt_toolkit.document import Document
 
 from klosdbg.commands import collect
-from klosdbg.commands.base import Command
+from klosdbg.commands.base import Arg, Command
 from klosdbg.commands.roles import selector_roles
 from klosdbg.errors import KlosdbgError
 from klosdbg.read import REGISTERS, read_cpu
@@ -22,32 +22,32 @@ class ShellCompleter(Completer):
     def get_completions(self, document: Document, _event: object) -> Iterable[Completion]:
         """Yield what can stand at the cursor."""
         line = document.text_before_cursor.lstrip()
-        word = line.rpartition(" ")[2]
-        chosen = _command_of(line)
+        *before, word = line.split(" ")
+        chosen, arguments = _command_of([w for w in before if w])
+        candidates = self._arguments(chosen, arguments, word) if chosen else set()
+        _, colon, offset = word.rpartition(":")
+        typed = offset if colon else word
         found = {name: line for name in collect() if name.startswith(line)}
-        if chosen:
-            found |= dict.fromkeys(self._arguments(chosen, word), word)
-        for candidate, typed in sorted(found.items()):
-            if candidate.startswith(typed):
-                yield Completion(candidate, start_position=-len(typed))
+        found |= {name: typed for name in candidates if name.startswith(typed)}
+        yield from (Completion(name, start_position=-len(found[name])) for name in sorted(found))
 
-    def _arguments(self, chosen: Command, word: str) -> set[str]:
+    def _arguments(self, chosen: Command, before: list[str], word: str) -> set[str]:
         if word.startswith("-"):
             return {name for name in chosen.options if name.startswith("--") or len(word) == 2}
-        kinds = {a.completes for a in chosen.args} | {
-            f"choice {choice}" for a in chosen.args for choice in a.options.get("choices", ())
-        }
-        found = {kind.removeprefix("choice ") for kind in kinds if kind.startswith("choice ")}
+        wanted = _argument_at(chosen, before)
+        if wanted is None:
+            return set()
+        return set(map(str, wanted.options.get("choices", ()))) | self._named(wanted.completes)
+
+    def _named(self, kind: str) -> set[str]:
         session = self._session
-        if "symbol" in kinds and session.symbols:
-            found |= set(session.symbols.names())
-        if "command" in kinds:
-            found |= set(collect())
-        if "register" in kinds:
-            found |= set(REGISTERS)
-        if "selector" in kinds and session.has_target:
-            found |= self._selectors()
-        return found
+        if kind == "symbol" and session.symbols:
+            return set(session.symbols.names())
+        if kind == "command":
+            return set(collect())
+        if kind == "register":
+            return set(REGISTERS)
+        return self._selectors() if kind == "selector" and session.has_target else set()
 
     def _selectors(self) -> set[str]:
         try:
@@ -59,9 +59,32 @@ class ShellCompleter(Completer):
         return {*segments, *values, *roles}
 
 
-def _command_of(line: str) -> Command | None:
-    words = line.split(" ")
+def _command_of(before: list[str]) -> tuple[Command | None, list[str]]:
     commands = collect()
-    if len(words) > 2 and " ".join(words[:2]) in commands:
-        return commands[" ".join(words[:2])]
-    return commands.get(words[0]) if len(words) > 1 else None
+    if len(before) > 1 and " ".join(before[:2]) in commands:
+        return commands[" ".join(before[:2])], before[2:]
+    return (commands.get(before[0]), before[1:]) if before else (None, [])
+
+
+def _argument_at(chosen: Command, before: list[str]) -> Arg | None:
+    """Find the argument that comes after these words: an option's value, or the next positional."""
+    values = {name: arg for arg in chosen.args for name in arg.names if _takes_value(arg)}
+    if before and before[-1] in values:
+        return values[before[-1]]
+    positional = [arg for arg in chosen.args if not arg.names[0].startswith("-")]
+    count = sum(1 for _ in _positionals(before, set(values)))
+    if positional and positional[-1].options.get("nargs") in ("*", "+"):
+        count = min(count, len(positional) - 1)
+    return positional[count] if count < len(positional) else None
+
+
+def _takes_value(arg: Arg) -> bool:
+    return arg.names[0].startswith("-") and arg.options.get("action") != "store_true"
+
+
+def _positionals(before: list[str], with_value: set[str]) -> Iterator[str]:
+    previous = ""
+    for word in before:
+        if not word.startswith("-") and previous not in with_value:
+            yield word
+        previous = word

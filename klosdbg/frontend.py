@@ -62,6 +62,10 @@ class Frontend:
         try:
             for model in models:
                 self._show(model, args.json or self.session.json)
+        except KeyboardInterrupt:
+            if not (self.session.interactive and isinstance(result, Iterator)):
+                raise
+            print(file=self.out)
         finally:
             close = getattr(models, "close", None)
             if close:

@@ -6,62 +6,88 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.formatted_text import AnyFormattedText
+from prompt_toolkit.application import Application, run_in_terminal
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
-from klosdbg.commands.roles import process_name
+from klosdbg.commands import collect
 from klosdbg.completion import ShellCompleter
 from klosdbg.errors import KlosdbgError, TargetLost
 from klosdbg.execution import stop_here
 from klosdbg.frontend import Frontend
+from klosdbg.klos.processes import current_name
 from klosdbg.models import Stop
 from klosdbg.read import read_cpu
 from klosdbg.session import Session
 from klosdbg.views import Style, text
 
 _REPEATS_ON_ENTER = ("c", "s", "n")
+_ROOM_TO_TYPE = 24
+
+Fragments = list[tuple[str, str]]
 
 
 def run_shell(frontend: Frontend, source: Input | None = None, screen: Output | None = None) -> int:
     """Read and run commands until ``quit`` or Ctrl-D; return the exit code."""
-    session = frontend.session
+    prompts = _prompts(frontend, source, screen)
+    print("Type 'help' for the commands; Ctrl-D leaves.", file=frontend.out)
+    session, last = frontend.session, ""
+    while not session.leaving:
+        _notice_stop(frontend)
+        try:
+            line = prompts.prompt(lambda: _fitting_prompt(session, prompts)).strip()
+        except KeyboardInterrupt:
+            _guarded(frontend, lambda: _interrupt(frontend))
+            continue
+        except EOFError:
+            break
+        last = line or (last if _repeats(last) else "")
+        _guarded(frontend, lambda line=last: frontend.run_line(line))  # type: ignore[misc]
+    return 0
+
+
+def _prompts(frontend: Frontend, source: Input | None, screen: Output | None) -> PromptSession[str]:
     prompts: PromptSession[str] = PromptSession(
         history=_history(),
-        completer=ShellCompleter(session),
+        completer=ShellCompleter(frontend.session),
         complete_while_typing=False,
         refresh_interval=0.5,
         input=source,
         output=screen,
     )
-    print("Type 'help' for the commands; Ctrl-D leaves.", file=frontend.out)
-    last = ""
-    while not session.leaving:
-        _notice_stop(frontend)
-        try:
-            line = prompts.prompt(lambda: prompt_text(session)).strip()
-        except KeyboardInterrupt:
-            _guarded(session, lambda: _interrupt(frontend))
-            continue
-        except EOFError:
-            break
-        line = line or (last if last.split(" ")[0] in _REPEATS_ON_ENTER else "")
-        last = line
-        _guarded(session, lambda line=line: frontend.run_line(line))  # type: ignore[misc]
-    return 0
+    prompts.app.before_render += lambda app: _notice_stop_while_typing(frontend, app)
+    return prompts
 
 
-def _guarded(session: Session, action: Callable[[], None]) -> None:
+def _fitting_prompt(session: Session, prompts: PromptSession[str]) -> StyleAndTextTuples:
+    return [*prompt_text(session, prompts.app.output.get_size().columns)]
+
+
+def _repeats(line: str) -> bool:
+    chosen = collect().get(line.partition(" ")[0])
+    return chosen is not None and chosen.name in _REPEATS_ON_ENTER
+
+
+def _guarded(frontend: Frontend, action: Callable[[], None]) -> None:
+    session = frontend.session
     try:
         action()
     except TargetLost as error:
-        print(f"klosdbg: {error}", file=sys.stderr)
+        _complain(error)
         session.detach()
     except KlosdbgError as error:
-        print(f"klosdbg: {error}", file=sys.stderr)
+        _complain(error)
     except KeyboardInterrupt:
-        print("klosdbg: interrupted", file=sys.stderr)
+        if _is_running(session) and not session.in_background:
+            _guarded(frontend, lambda: _interrupt(frontend))
+        else:
+            _complain("interrupted")
+
+
+def _complain(what: object) -> None:
+    print(f"klosdbg: {what}", file=sys.stderr, flush=True)
 
 
 def _is_running(session: Session) -> bool:
@@ -73,10 +99,20 @@ def _is_running(session: Session) -> bool:
         return False
 
 
+def _stopped_meanwhile(session: Session) -> bool:
+    return session.in_background and not _is_running(session)
+
+
+def _notice_stop_while_typing(frontend: Frontend, app: Application[str]) -> None:
+    if app.is_running and _stopped_meanwhile(frontend.session):
+        run_in_terminal(lambda: _notice_stop(frontend))
+
+
 def _notice_stop(frontend: Frontend) -> None:
     session = frontend.session
-    if session.in_background and not _is_running(session):
-        _guarded(session, lambda: _show(frontend, stop_here(session, session.control.wait(0))))
+    if _stopped_meanwhile(session):
+        session.in_background = False
+        _guarded(frontend, lambda: _show(frontend, stop_here(session, session.control.wait(0))))
 
 
 def _interrupt(frontend: Frontend) -> None:
@@ -87,37 +123,58 @@ def _interrupt(frontend: Frontend) -> None:
 
 def _show(frontend: Frontend, stop: Stop) -> None:
     session = frontend.session
-    print(text(stop, Style(session.symbol, session.color)), file=frontend.out)
+    print(text(stop, Style(session.symbol, session.color)), file=frontend.out, flush=True)
     if stop.failure:
-        print(f"klosdbg: {stop.failure}", file=sys.stderr)
+        _complain(stop.failure)
 
 
-def prompt_text(session: Session) -> AnyFormattedText:
-    """Say where the guest stands: running, or ring, cs:eip, symbol and process."""
+def prompt_text(session: Session, columns: int = 80) -> Fragments:
+    """Say where the guest stands: running, or ring, cs:eip, symbol and process.
+
+    Called for every key: what it reads is cached until the guest moves. What does not fit on a
+    narrow terminal is left out.
+    """
+    shown = [fragment for fragment in _standing(session) if fragment[1]]
+    while len(shown) > 1 and _length(shown) > columns - _ROOM_TO_TYPE:
+        shown.pop()
+    fragments = [("", "(klosdbg")]
+    for style, word in shown:
+        fragments += [("", " "), (style if session.color else "", word)]
+    return [*fragments, ("", ") ")]
+
+
+def _length(shown: Fragments) -> int:
+    return len("(klosdbg) ") + sum(1 + len(word) for _, word in shown)
+
+
+def _standing(session: Session) -> Fragments:
     if not session.has_target:
-        return "(klosdbg) "
+        return []
     try:
         if session.target.control and session.control.running:
-            return [("", "(klosdbg "), ("ansigreen", "running"), ("", ") ")]
+            return [("ansigreen", "running")]
         cpu = read_cpu(session.target)
-        process = process_name(session)
+        process = current_name(session)
     except TargetLost:
-        return [("", "(klosdbg "), ("ansired", "lost"), ("", ") ")]
+        return [("ansired", "lost")]
     except KlosdbgError:
-        return "(klosdbg ?) "
+        return [("ansired", "?")]
     place = f"{cpu.segments['cs'].selector:04x}:{cpu.eip:08x}"
-    name = session.symbol(cpu.linear_pc)
-    shown = [("", "(klosdbg "), ("ansiyellow", f"ring{cpu.cpl} "), ("ansicyan", place)]
-    shown += [("ansicyan", f" {name}")] if name else []
-    shown += [("ansigreen", f" [{process}]")] if process else []
-    return [*shown, ("", ") ")]
+    return [
+        ("ansiyellow", f"ring{cpu.cpl}"),
+        ("ansicyan", place),
+        ("ansicyan", session.symbol(cpu.linear_pc) or ""),
+        ("ansigreen", f"[{process}]" if process else ""),
+    ]
 
 
 def _history() -> History:
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "klosdbg"
+    path = state / "history"
     try:
         state.mkdir(parents=True, exist_ok=True)
-        (state / "history").touch(mode=0o600)
+        path.touch(mode=0o600)
+        path.open("r+b").close()
     except (OSError, RuntimeError):
         return InMemoryHistory()
-    return FileHistory(str(state / "history"))
+    return FileHistory(str(path))

@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "completion",
         "frontend",
         "commands",
+        "klos",
         "views",
         "session",
         "execution",
