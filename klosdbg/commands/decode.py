@@ -34,6 +34,7 @@ from klosdbg.x86.vectors import parse_vector
 
 Result = Iterator[tuple[object, Iterable[Finding]]]
 
+_TABLE_LIMIT = 0xFFFF
 _MAXIMUM_TEXT = 1 << 20
 _MODES = {mode.lower(): mode for mode in LEVELS}
 
@@ -78,6 +79,8 @@ def _table(given: HexInput, args: Namespace) -> Result:
     kind: TableKind = args.kind
     raw = given.joined if args.bits == 64 else b"".join(given.structures(8, "an entry"))
     limit = len(raw) - 1 if args.limit is None else args.limit
+    if limit > _TABLE_LIMIT:
+        raise UsageError(f"limit {limit:#x} is above {_TABLE_LIMIT:#x}, which no selector reaches")
     table = decode_table(kind, 0, limit, [(0, raw)], long_mode=args.bits == 64)
     yield table, check_table(table, long_mode=args.bits == 64)
 

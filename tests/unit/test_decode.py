@@ -173,6 +173,8 @@ def test_values() -> None:
         ["pte", "0", "--mode", "odd"],
         ["errorcode", "0", "--vector", "256"],
         ["gdt", "0", "--limit", "-1"],
+        ["gdt", "0", "--limit", "0x10000"],
+        ["descriptor", "-0f\nG"],
         ["gdt", "0", "-f", "x"],
         ["registers", "EAX=0"],
     ],
