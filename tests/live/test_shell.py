@@ -1,0 +1,148 @@
+"""The shell as one types into it: a real terminal, a real guest."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from tests.live.driver import KLOS, needs_klos
+from tests.live.terminal import CTRL_C, CTRL_D, ENTER, TAB, UP, Terminal, children, on_terminal
+from tests.live.tiny import image, needs_qemu
+
+pytestmark = [pytest.mark.qemu, needs_qemu]
+
+TINY = ("run", "--headless", "--image", str(image()))
+KLOS_READY = ("run", "--headless", "--image", str(KLOS), "-c", "until klos_ready", "-i")
+PROMPT = r"\(klosdbg ring0 [0-9a-f]{4}:[0-9a-f]{8} \S+\) "
+RUNNING = r"\(klosdbg running\) "
+
+
+def ends(terminal: Terminal) -> int:
+    """Leave with Ctrl-D."""
+    terminal.type(CTRL_D)
+    return terminal.ends()
+
+
+def test_a_first_session(tmp_path: Path) -> None:
+    """Type a little, stop the guest, repeat with an empty line, leave; the history is kept."""
+    with on_terminal(*TINY, state=tmp_path) as shell:
+        assert "Ctrl-D leaves" in shell.expect(PROMPT)
+        shell.line("until loop", "breakpoint: ring 0, 0008:")
+        shell.expect(PROMPT)
+        shell.type("c" + ENTER)
+        shell.expect(ENTER)
+        shell.type(CTRL_C)
+        shell.expect("interrupt: ring 0")
+        shell.expect(PROMPT)
+        shell.line("s", "step: ring 0")
+        shell.expect(PROMPT)
+        shell.line("", "step: ring 0")
+        shell.expect(PROMPT)
+        shell.line("nonsense", "klosdbg: unknown command 'nonsense'")
+        shell.expect(PROMPT)
+        assert ends(shell) == 0
+    with on_terminal(*TINY, state=tmp_path) as shell:
+        shell.expect(PROMPT)
+        shell.type(UP * 4 + ENTER)
+        shell.expect("breakpoint: ring 0, 0008:")
+        assert ends(shell) == 0
+    history = tmp_path / "klosdbg" / "history"
+    assert "+until loop\n" in history.read_text()
+    assert history.stat().st_mode & 0o077 == 0
+
+
+def test_completion(tmp_path: Path) -> None:
+    """Tab completes commands, symbols and options."""
+    with on_terminal(*TINY, state=tmp_path) as shell:
+        shell.expect(PROMPT)
+        shell.type("unt" + TAB + " loop_" + TAB + ENTER)
+        shell.expect("breakpoint: ring 0, 0008:[0-9a-f]{8} <loop_end>")
+        shell.expect(PROMPT)
+        shell.type("sym --js" + TAB + " loop_" + TAB + ENTER)
+        shell.expect('"symbol": "loop_end"|"name": "loop_end"')
+        assert ends(shell) == 0
+
+
+def test_a_guest_in_the_background(tmp_path: Path) -> None:
+    """The prompt says that it runs; Ctrl-C stops it; a breakpoint is shown without being asked."""
+    with on_terminal(*TINY, state=tmp_path) as shell:
+        shell.expect(PROMPT)
+        shell.line("c &", RUNNING)
+        shell.line("regs", "protected mode")
+        shell.expect(RUNNING)
+        shell.type(CTRL_C)
+        shell.expect("interrupt: ring 0")
+        shell.expect(PROMPT)
+        shell.line("b loop_end", "breakpoint 1 at")
+        shell.line("c &", "running")
+        shell.expect("breakpoint 1: ring 0.*<loop_end>")
+        shell.expect(PROMPT)
+        shell.type(CTRL_C)
+        shell.expect(PROMPT)
+        assert ends(shell) == 0
+
+
+def test_ctrl_c_ends_a_command_and_never_the_shell(tmp_path: Path) -> None:
+    """A stream ends without a word; steps end where the guest stands."""
+    with on_terminal(*TINY, state=tmp_path) as shell:
+        shell.expect(PROMPT)
+        shell.line("until loop", PROMPT)
+        shell.line("console -f", "K\r\n")
+        shell.type(CTRL_C)
+        assert "interrupted" not in shell.expect(PROMPT)
+        shell.type("s 100000000" + ENTER)
+        shell.expect(ENTER)
+        shell.type(CTRL_C)
+        shell.expect("interrupted|interrupt: ring 0")
+        shell.expect(PROMPT)
+        shell.line("regs", "protected mode")
+        assert ends(shell) == 0
+
+
+def test_qemu_dies_under_the_shell(tmp_path: Path) -> None:
+    """One line says so, and the shell goes on without a target."""
+    with on_terminal(*TINY, state=tmp_path) as shell:
+        shell.expect(PROMPT)
+        shell.line("c &", RUNNING)
+        for child in children(shell.process.pid):
+            os.kill(child, signal.SIGKILL)
+        shell.expect(r"klosdbg: lost \S+: QEMU ended")
+        shell.expect(r"\(klosdbg\) ")
+        shell.line("regs", "no target: start one with 'klosdbg run'")
+        shell.line("help gdt", "usage: gdt")
+        assert ends(shell) == 0
+        assert "Traceback" not in shell.raw.decode()
+
+
+@needs_klos
+@pytest.mark.xdist_group("klos")
+def test_klos_at_the_prompt(tmp_path: Path) -> None:
+    """The prompt names the process, roles complete, a narrow terminal gets less."""
+    with on_terminal(*KLOS_READY, state=tmp_path) as shell:
+        shell.expect(r"\(klosdbg ring3 001b:[0-9a-f]{8} klos_ready \[system\]\) ")
+        shell.type("sel dso" + TAB + ENTER)
+        shell.expect("dsos: GDT slot")
+        assert ends(shell) == 0
+    with on_terminal(*KLOS_READY, state=tmp_path, columns=40) as shell:
+        shell.expect(r"\(klosdbg ring3\) ")
+        assert ends(shell) == 0
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_colour_is_for_those_who_want_it(tmp_path: Path, env: dict[str, str]) -> None:
+    """NO_COLOR leaves no colour, in the prompt or in an answer."""
+    with on_terminal(*TINY, state=tmp_path, **env) as shell:
+        shell.expect(PROMPT)
+        shell.line("regs", "gdtr")
+        assert ends(shell) == 0
+        assert bool(re.search(rb"\x1b\[[0-9;]*3[0-9]", shell.raw)) != bool(env)
+
+
+def test_a_history_that_cannot_be_kept(tmp_path: Path) -> None:
+    """The shell works without one."""
+    (tmp_path / "klosdbg" / "history").mkdir(parents=True)
+    with on_terminal(*TINY, state=tmp_path) as shell:
+        shell.expect(PROMPT)
+        shell.line("sym loop", "0x00")
+        assert ends(shell) == 0
