@@ -114,6 +114,7 @@ def test_gates_of_the_idt(raw: str, expected: list[str]) -> None:
     ("kind", "base", "limit", "raw", "expected"),
     [
         ("gdt", 0x1000, 0xF, bytes(8) + bytes.fromhex("ffff0000009acf00"), []),
+        ("gdt", 0x1000, 0x13, bytes(20), ["table-limit"]),
         ("gdt", 0x1001, 0x10, bytes(17), ["table-limit", "table-alignment"]),
         ("gdt", 0x1000, 0x7, bytes.fromhex("ffff0000009acf00"), ["null-slot"]),
         ("ldt", 0x1000, 0x7, bytes.fromhex("ffff0000009acf00"), []),
