@@ -6,6 +6,14 @@
 
 static uint32_t count;
 
+/* Busy all the time, in the OS and outside it. */
+APPLICATION(count, ORDINARY, "count", "counts, and calls a service at every thousandth")
+{
+	for (volatile uint32_t number = 1;; number++)
+		if (number % 1000 == 0)
+			service_null();
+}
+
 /* Look for the other by what it is called: it started right before or after. */
 static int peer(int offset)
 {

@@ -243,6 +243,7 @@ _Static_assert(sizeof(struct klos_bench) == 48, "bench layout");
  *   selftest                 run every self-test and every attack; result: failures (klos_info.selftests, attacks)
  *   attacks                  run every attack; result: failures (klos_info.attacks)
  *   bench                    run the benchmark; result: rows (klos_info.bench)
+ *   soak                     the self-tests again and again for `argument` seconds; result: failures
  *   ping                     result: argument
  *   exit                     leave the emulator with `argument`
  */

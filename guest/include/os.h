@@ -145,7 +145,19 @@ struct thread *thread_find(uint32_t tid);
 void thread_end(struct thread *thread);
 void thread_wake(struct thread *thread);
 void threads_wake(uint32_t wait, uint32_t object);
-void thread_block(uint32_t wait, uint32_t object);
+void thread_prepare(uint32_t wait, uint32_t object);
+void thread_sleep(void);
+void thread_sleep_ticks(uint32_t ticks);
+/* In a critical section: sleep until something is so. Whatever makes it so wakes `wait`, `object`. */
+#define WAIT_UNTIL(condition, wait, object) \
+	do { \
+		thread_prepare(wait, object); \
+		while (!(condition)) { \
+			thread_sleep(); \
+			thread_prepare(wait, object); \
+		} \
+		thread_prepare(KLOS_WAIT_NONE, 0); \
+	} while (0)
 void schedule_soon(void);
 void context_copy(struct klos_frame *to, const struct klos_frame *from);
 void schedule(struct klos_frame *frame);
@@ -191,6 +203,7 @@ void comparison_open(int open);
 uint32_t run_bench(void);
 uint32_t run_selftests(void);
 uint32_t run_attacks(void);
+uint32_t run_soak(uint32_t seconds);
 extern char run_option[64];
 void klos_ready(void);
 void system_main(void);

@@ -133,6 +133,8 @@ static void serve(const char *command)
 		report(run_selftests());
 	else if (string_equal(command, "attacks"))
 		report(run_attacks());
+	else if (string_equal(command, "soak"))
+		report(run_soak(mailbox.argument));
 	else if (string_equal(command, "bench"))
 		answer(KLOS_MAILBOX_DONE, run_bench(), "rows");
 	else if (string_equal(command, "exit"))

@@ -133,38 +133,37 @@ struct process *process_system(const char *name)
 	return process;
 }
 
-static void end_threads(struct process *process)
+static void end_other_threads(const struct process *process)
 {
 	for (uint32_t i = 0; i < MAX_THREADS; i++) {
 		struct thread *thread = &threads[i];
-		if (thread->public.state == KLOS_STATE_FREE || thread->process != process)
-			continue;
-		if (thread->public.state != KLOS_STATE_ENDED)
+		if (thread->public.state != KLOS_STATE_FREE && thread->process == process && thread != current_thread())
 			thread_end(thread);
-		if (thread != current_thread())
-			thread->public.state = KLOS_STATE_FREE;
-		thread->public.wait = KLOS_WAIT_NONE;
 	}
 }
 
 /*
- * End a process, in an event handler or in a critical section. Memory is freed later (processes_collect), when its address
- * space is surely in use no more.
+ * End a process, in an event handler or in a critical section; its memory is freed later (processes_collect), when its address
+ * space is surely in use no more. The thread that runs ends last: from then on an interrupt may switch away from it for ever.
  */
 void process_end(struct process *process, uint32_t code, uint32_t vector)
 {
+	struct thread *current = current_thread();
+
 	if (process->public.flags & KLOS_PROCESS_SYSTEM)
 		panic("the system process has failed");
 	if (klos_info.event_depth)
 		klos_info.preempt_off = 0;
-	end_threads(process);
+	end_other_threads(process);
 	process->public.state = KLOS_STATE_ENDED;
 	process->public.exit_code = code;
 	process->public.end_vector = vector;
 	klos_info.processes_ended++;
 	threads_wake(KLOS_WAIT_PROCESS, process->public.pid);
+	threads_wake(KLOS_WAIT_SEND, process->public.pid);
 	threads_wake(KLOS_WAIT_EVENT, 0);
-	schedule_soon();
+	if (current && current->process == process && current->public.state != KLOS_STATE_ENDED)
+		thread_end(current);
 }
 
 /* Free what ended processes held, and forget those whose parent is gone or has been told. In a critical section. */
@@ -197,8 +196,7 @@ int process_wait(uint32_t pid, uint32_t *code)
 	critical_enter();
 	process = process_find(pid);
 	if (process && process->public.parent == current_thread()->public.pid) {
-		while (process->public.state != KLOS_STATE_ENDED)
-			thread_block(KLOS_WAIT_PROCESS, pid);
+		WAIT_UNTIL(process->public.state == KLOS_STATE_ENDED, KLOS_WAIT_PROCESS, pid);
 		*code = process->public.exit_code;
 		result = process->public.end_vector == NO_VECTOR ? 0 : (int)(ENDED_BY(process->public.end_vector));
 		process->public.parent = 0;

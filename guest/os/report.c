@@ -34,8 +34,7 @@ static void wait_for(struct process *process)
 	uint32_t deadline = klos_info.tick_count + PATIENCE * klos_info.tick_rate;
 
 	while (process->public.state != KLOS_STATE_ENDED && klos_info.tick_count < deadline) {
-		current_thread()->public.wake_tick = klos_info.tick_count + 1;
-		thread_block(KLOS_WAIT_SLEEP, 0);
+		thread_sleep_ticks(1);
 		processes_collect();
 	}
 	if (process->public.state == KLOS_STATE_ENDED)
@@ -118,6 +117,23 @@ static uint32_t run_kind(uint32_t kind, struct klos_report *reports, volatile st
 uint32_t run_attacks(void)
 {
 	return run_kind(KLOS_APPLICATION_ATTACK, attacks, &klos_info.attacks);
+}
+
+/* All rows again and again for so many seconds, with DSOS moving and ordinary applications in between. */
+uint32_t run_soak(uint32_t seconds)
+{
+	uint32_t deadline = klos_info.tick_count + seconds * klos_info.tick_rate, failed = 0;
+
+	do {
+		int error;
+		process_create("touch", "60", klos_info.current_pid, &error);
+		process_create("count", "", klos_info.current_pid, &error);
+		failed += run_selftests();
+		end_family("count");
+		end_family("touch");
+		processes_collect();
+	} while (klos_info.tick_count < deadline);
+	return failed;
 }
 
 uint32_t run_selftests(void)

@@ -113,19 +113,20 @@ struct thread *thread_find(uint32_t tid)
 	return 0;
 }
 
-/* The slot is free once another thread runs; its application stack goes with the process. */
+/* The slot is free once another thread runs. For the thread that runs that may be at the next interrupt, so it comes last. */
 void thread_end(struct thread *thread)
 {
-	thread->public.state = KLOS_STATE_ENDED;
 	thread->process->public.threads--;
+	thread->public.wait = KLOS_WAIT_NONE;
 	wanted = 1;
+	thread->public.state = thread == current_thread() ? KLOS_STATE_ENDED : KLOS_STATE_FREE;
 }
 
 void thread_wake(struct thread *thread)
 {
+	thread->public.wait = KLOS_WAIT_NONE;
 	if (thread->public.state != KLOS_STATE_BLOCKED)
 		return;
-	thread->public.wait = KLOS_WAIT_NONE;
 	thread->public.state = KLOS_STATE_READY;
 	wanted = 1;
 }
@@ -137,16 +138,32 @@ void threads_wake(uint32_t wait, uint32_t object)
 			thread_wake(&threads[i]);
 }
 
-/* Called in a critical section, which the thread leaves while it sleeps. */
-void thread_block(uint32_t wait, uint32_t object)
+/* Say what to be woken by, before looking whether it is there already: an interrupt may bring it at any time. */
+void thread_prepare(uint32_t wait, uint32_t object)
+{
+	current_thread()->public.wait_object = object;
+	current_thread()->public.wait = wait;
+}
+
+/* Sleep until woken, at once where that has happened. In a critical section, which the thread leaves while it sleeps. */
+void thread_sleep(void)
 {
 	struct thread *thread = current_thread();
 
 	PANIC_IF(!klos_info.preempt_off || klos_info.event_depth);
-	thread->public.wait_object = object;
-	thread->public.wait = wait;
 	thread->public.state = KLOS_STATE_BLOCKED;
-	commit(0);
+	if (thread->public.wait == KLOS_WAIT_NONE)
+		thread->public.state = KLOS_STATE_RUNNING;
+	else
+		commit(0);
+}
+
+/* In a critical section. */
+void thread_sleep_ticks(uint32_t ticks)
+{
+	current_thread()->public.wake_tick = klos_info.tick_count + ticks;
+	thread_prepare(KLOS_WAIT_SLEEP, 0);
+	thread_sleep();
 }
 
 void schedule_soon(void)

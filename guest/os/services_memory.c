@@ -98,16 +98,20 @@ int do_message_try_send(uint32_t pid, const void *text, uint32_t length)
 	return user_readable(text, length) ? message_send(pid, text, length) : ERROR_POINTER;
 }
 
+static int has_room(uint32_t pid)
+{
+	const struct process *process = process_find(pid);
+
+	return !process || process->public.messages < QUEUE_MESSAGES;
+}
+
 int do_message_send(uint32_t pid, const void *text, uint32_t length)
 {
 	int result;
 
 	while ((result = do_message_try_send(pid, text, length)) == ERROR_FULL) {
-		const struct process *process;
 		critical_enter();
-		process = process_find(pid);
-		if (process && process->public.messages == QUEUE_MESSAGES)
-			thread_block(KLOS_WAIT_SEND, pid);
+		WAIT_UNTIL(has_room(pid), KLOS_WAIT_SEND, pid);
 		critical_leave();
 	}
 	return result;
@@ -132,8 +136,7 @@ int do_message_receive(void *text, uint32_t size, uint32_t *sender)
 
 	while ((result = do_message_try_receive(text, size, sender)) == ERROR_EMPTY) {
 		critical_enter();
-		if (!mine()->public.messages)
-			thread_block(KLOS_WAIT_RECEIVE, mine()->public.pid);
+		WAIT_UNTIL(mine()->public.messages, KLOS_WAIT_RECEIVE, mine()->public.pid);
 		critical_leave();
 	}
 	return result;
@@ -175,8 +178,7 @@ int do_key_wait(void)
 	int key;
 
 	critical_enter();
-	while ((key = key_take()) < 0)
-		thread_block(KLOS_WAIT_KEY, 0);
+	WAIT_UNTIL((key = key_take()) >= 0, KLOS_WAIT_KEY, 0);
 	critical_leave();
 	return key;
 }

@@ -49,8 +49,7 @@ int do_yield(void)
 int do_sleep(uint32_t ticks)
 {
 	critical_enter();
-	current_thread()->public.wake_tick = klos_info.tick_count + ticks;
-	thread_block(KLOS_WAIT_SLEEP, 0);
+	thread_sleep_ticks(ticks);
 	critical_leave();
 	return 0;
 }

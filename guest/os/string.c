@@ -12,8 +12,10 @@ void *memcpy(void *to, const void *from, size_t size)
 void *memset(void *to, int value, size_t size)
 {
 	void *first = to;
+	size_t words = size / 4, rest = size % 4;
 
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(value) : "memory");
+	__asm__ volatile("rep stosl" : "+D"(to), "+c"(words) : "a"((value & 0xFF) * 0x01010101) : "memory");
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(rest) : "a"(value) : "memory");
 	return first;
 }
 

@@ -41,8 +41,7 @@ __attribute__((noinline)) void klos_ready(void)
 static void wait_for_work(void)
 {
 	critical_enter();
-	while (!processes_collect() && !mailbox_serve())
-		thread_block(KLOS_WAIT_EVENT, 0);
+	WAIT_UNTIL(processes_collect() || mailbox_serve(), KLOS_WAIT_EVENT, 0);
 	critical_leave();
 }
 
