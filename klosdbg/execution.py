@@ -70,7 +70,7 @@ def run_to(session: Session, address: int, missed: str, above_esp: int | None = 
             stop = run_until_stop(session)
             if stop.linear != address or stop.breakpoint is not None:
                 return stop
-            if above_esp is None or read_cpu(session.target).gpr["esp"] > above_esp:
+            if above_esp is None or read_cpu(session.target).stack_pointer > above_esp:
                 return stop
     except CommandError as error:
         raise CommandError(f"{missed}: {error}") from None
@@ -86,7 +86,7 @@ def step_over(session: Session) -> Stop:
     if instruction is None or not instruction.mnemonic.startswith(_RUNS_ELSEWHERE):
         return stop_here(session, session.control.step())
     after = cpu.linear_pc + instruction.size
-    stop = run_to(session, after, "the call did not return", above_esp=cpu.gpr["esp"] - 1)
+    stop = run_to(session, after, "the call did not return", above_esp=cpu.stack_pointer - 1)
     return replace(stop, reason="step") if stop.linear == after else stop
 
 
@@ -94,7 +94,7 @@ def finish_frame(session: Session) -> Stop:
     """Run until the current function has returned to its caller."""
     cpu = read_cpu(session.target)
     rule = session.symbols.frame(cpu.linear_pc) if session.symbols else None
-    if rule is None:
+    if rule is None or rule[0] not in cpu.gpr:
         return _step_out(session)
     register, offset = rule
     frame = cpu.gpr[register] + offset
@@ -106,12 +106,12 @@ def finish_frame(session: Session) -> Stop:
 
 
 def _step_out(session: Session) -> Stop:
-    start = read_cpu(session.target).gpr["esp"]
+    start = read_cpu(session.target).stack_pointer
     while True:
         cpu = read_cpu(session.target)
         instruction = _instruction(session, cpu)
         returns = instruction is not None and instruction.mnemonic.startswith(_RETURNS)
-        if returns and cpu.gpr["esp"] >= start:
+        if returns and cpu.stack_pointer >= start:
             return stop_here(session, session.control.step())
         stop = step_over(session)
         if stop.reason not in ("step", "breakpoint") or stop.breakpoint is not None:

@@ -103,7 +103,10 @@ class Symbols(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target: the ports it has. A port it lacks is None."""
+    """A target: the ports it has. A port it lacks is None.
+
+    ``address_bits`` is the width of the widest linear address that its processor can use.
+    """
 
     name: str
     registers: Registers
@@ -115,3 +118,4 @@ class Target:
     monitor: Monitor | None = None
     read_console: Callable[[], bytes] | None = None
     close: Callable[[], None] = lambda: None
+    address_bits: int = 32

@@ -250,22 +250,32 @@ def read_register(cpu: Cpu, name: str) -> int | None:
         return cpu.segments[name].selector
     if name in cpu.gpr:
         return cpu.gpr[name]
+    if name == "rip":
+        return cpu.eip
     if name in _CONTROL:
         value: int = getattr(cpu, name)
         return value
     return None
 
 
-def resolve_linear(target: Target, symbols: Symbols | None, wanted: str) -> int:
+def resolve_code(target: Target, symbols: Symbols | None, wanted: str) -> int:
+    """Resolve an ADDRESS to stop at, which may be out of reach until the guest enters long mode."""
+    return resolve_linear(target, symbols, wanted, target.address_bits)
+
+
+def resolve_linear(target: Target, symbols: Symbols | None, wanted: str, bits: int = 32) -> int:
     """Resolve an ADDRESS that has to be linear."""
-    address = resolve(target, symbols, wanted)
+    address = resolve(target, symbols, wanted, bits)
     if address.space != "linear":
         raise CommandError(f"{wanted}: a linear address is wanted here, not a physical one")
     return address.value
 
 
-def resolve(target: Target, symbols: Symbols | None, wanted: str) -> Address:
-    """Resolve ``sel:off``, ``symbol+n``, ``0xlinear``, ``phys:0x...`` or a register."""
+def resolve(target: Target, symbols: Symbols | None, wanted: str, bits: int = 32) -> Address:
+    """Resolve ``sel:off``, ``symbol+n``, ``0xlinear``, ``phys:0x...`` or a register.
+
+    ``bits`` bounds a linear address outside long mode.
+    """
     left, colon, right = wanted.partition(":")
     space: Literal["linear", "physical"] = "linear"
     base = 0
@@ -274,7 +284,8 @@ def resolve(target: Target, symbols: Symbols | None, wanted: str) -> Address:
     elif colon:
         base = _segment_base(target, left, wanted)
     value = _offset(target, symbols, right if colon else wanted, wanted)
-    top = 1 << (64 if space == "physical" or read_cpu(target).long_mode else 32)
+    wide = space == "physical" or read_cpu(target).long_mode
+    top = 1 << (64 if wide else 32 if colon else bits)
     if not -top < value < top or (value < 0 and not colon):
         raise CommandError(f"{wanted}: addresses lie between 0 and {top - 1:#x}")
     return Address((base + value) % top, space, wanted)
@@ -317,7 +328,7 @@ def _segment_base(target: Target, left: str, wanted: str) -> int:
     cpu = read_cpu(target)
     register = cpu.segments.get(left.lower())
     if register is not None:
-        if not cpu.real_addressing and not register.present:
+        if not cpu.real_addressing and cpu.mode != "long" and not register.present:
             raise CommandError(f"{wanted}: {left} is null: there is no segment to look into")
         return register.base
     try:
@@ -326,6 +337,8 @@ def _segment_base(target: Target, left: str, wanted: str) -> int:
         raise CommandError(
             f"{wanted}: {left!r} is no selector and no segment register: write 0x1b or ds"
         ) from None
+    if not 0 <= value <= 0xFFFF:
+        raise CommandError(f"{wanted}: a selector has 16 bits, and {left} does not fit")
     if cpu.real_addressing:
         return value << 4
     return _selected_base(target, value, wanted)

@@ -9,6 +9,7 @@ models, or None. It never prints::
 """
 
 import argparse
+import re
 import shlex
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from typing import Any, NoReturn
 
 from klosdbg.errors import KlosdbgError, UsageError
 from klosdbg.session import Session
+
+_HEX = re.compile("[0-9a-f]+")
 
 Run = Callable[[Session, Namespace], object]
 
@@ -42,7 +45,8 @@ def integer(string: str) -> int:
     try:
         return int(cleaned[:-1], 16) if cleaned.endswith("h") else int(cleaned, 0)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{string!r} is not a number (write 27, 0x1b)") from None
+        written = f"write 0x{cleaned}" if _HEX.fullmatch(cleaned) else "write 27, 0x1b"
+        raise argparse.ArgumentTypeError(f"{string!r} is not a number ({written})") from None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -134,4 +138,4 @@ def split(line: str) -> list[str]:
     try:
         return shlex.split(line, comments=True)
     except ValueError as error:
-        raise UsageError(f"{line.strip()!r}: {str(error).lower()}") from None
+        raise UsageError(f"{line.strip()!r}: {str(error).lower()}: close the quote") from None

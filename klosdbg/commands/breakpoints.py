@@ -5,7 +5,7 @@ from argparse import Namespace
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError
 from klosdbg.models import BreakpointInfo, BreakpointList
-from klosdbg.read import resolve_linear
+from klosdbg.read import resolve_code
 from klosdbg.session import Breakpoint, Session
 
 
@@ -13,12 +13,12 @@ from klosdbg.session import Breakpoint, Session
     "b",
     "set a breakpoint at an address",
     arg("address", completes="symbol", metavar="ADDRESS", help="symbol+n, sel:off or 0xlinear"),
-    example="b event_return_gate",
+    example="b return_gate",
     group="breakpoints",
     aliases=("break",),
 )
 def set_breakpoint(session: Session, args: Namespace) -> object:
-    address = resolve_linear(session.target, session.symbols, args.address)
+    address = resolve_code(session.target, session.symbols, args.address)
     return _info(session.add_breakpoint(address, args.address))
 
 

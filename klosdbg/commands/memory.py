@@ -11,6 +11,7 @@ from klosdbg.read import read_cpu, read_instructions, read_memory, resolve, reso
 from klosdbg.session import Session
 
 _MAX_DUMP = 1 << 20
+_MAX_LISTING = 1 << 16
 
 
 @command(
@@ -37,11 +38,13 @@ def mem(session: Session, args: Namespace) -> object:
     arg("address", nargs="?", completes="symbol", metavar="ADDRESS", help="where to begin"),
     arg("count", nargs="?", type=integer, default=10, metavar="N", help="instructions (10)"),
     arg("--bits", type=integer, choices=(16, 32, 64), help="code size (that of CS)"),
-    example="dis event14_ring0_stub 20",
+    example="dis Event14_Ring0Stub 20",
     group="look",
     reads=True,
 )
 def dis(session: Session, args: Namespace) -> object:
+    if not 0 < args.count <= _MAX_LISTING:
+        raise UsageError(f"dis: the count lies between 1 and {_MAX_LISTING} instructions")
     cpu = read_cpu(session.target)
     start = cpu.linear_pc
     if args.address:

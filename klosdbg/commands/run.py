@@ -7,7 +7,7 @@ from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
 from klosdbg.execution import finish_frame, run_to, run_until_stop, step_over, stop_here
 from klosdbg.models import Running, Stop
-from klosdbg.read import resolve_linear
+from klosdbg.read import resolve_code
 from klosdbg.session import Session
 
 _COUNT = arg("count", nargs="?", type=integer, default=1, metavar="N", help="how many (1)")
@@ -61,7 +61,7 @@ def next_(session: Session, args: Namespace) -> object:
     group="run",
 )
 def until(session: Session, args: Namespace) -> object:
-    address = resolve_linear(session.target, session.symbols, args.address)
+    address = resolve_code(session.target, session.symbols, args.address)
     return run_to(session, address, f"{args.address} was not reached")
 
 

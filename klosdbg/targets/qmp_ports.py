@@ -69,7 +69,7 @@ class QmpMemory:
             return b""
         command = "memsave" if self._space == "linear" else "pmemsave"
         try:
-            data = self._exchange.read(self._qmp, command, address, size)
+            data = self._exchange.read(self._qmp, command, _signed(address), size)
         except TargetLost:
             raise
         except TargetError:
@@ -102,6 +102,11 @@ class QmpMemory:
         command = "x" if self._space == "linear" else "xp"
         printed = self._qmp.monitor(f"{command} /{size}xb {address:#x}")
         return bytes(int(byte, 16) for row in _ROW.findall(printed) for byte in row.split())
+
+
+def _signed(address: int) -> int:
+    """Write an address as QMP's ``int``, which is signed."""
+    return address - (1 << 64) if address >> 63 else address
 
 
 def _neighbours(requests: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:

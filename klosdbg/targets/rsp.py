@@ -82,5 +82,6 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         control=control,
         monitor=monitor,
         close=close,
+        address_bits=64 if stub.description.is_64_bit else 32,
     )
     return RspPorts(stub, registers, control, monitor, target)

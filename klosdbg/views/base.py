@@ -92,6 +92,11 @@ def printable(raw: bytes) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in decoded)
 
 
+def address_data(value: int) -> int | str:
+    """Give an address to JSON: a number, or where 32 bits do not hold it, its ``0x`` string."""
+    return value if value < 1 << 32 else hex64(value)
+
+
 def hex64(value: int) -> str:
     """Show a value that may exceed 53 bits as the ``0x`` string that JSON carries."""
     return f"{value:#x}"

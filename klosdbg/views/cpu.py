@@ -3,12 +3,12 @@
 import textwrap
 
 from klosdbg.models import SegmentState, SegmentStates, SelectorInfo
-from klosdbg.views.base import Style, columns, data, hex64, text
+from klosdbg.views.base import Style, address_data, columns, data, hex64, text
 from klosdbg.views.descriptors import descriptor_data, kind_of, what
 from klosdbg.x86.cpu import Cpu, SegmentRegister
 from klosdbg.x86.flags import decode_flags
 
-_GPR_COLUMNS = 4
+_GPR_COLUMNS = {8: 4, 16: 3}
 _WIDTH = 80
 _SHORT = 28
 
@@ -17,7 +17,8 @@ _SHORT = 28
 def _(model: Cpu, style: Style) -> str:
     digits = 16 if any(name.startswith("r") for name in model.gpr) else 8
     gpr = [f"{name} {value:0{digits}x}" for name, value in model.gpr.items()]
-    rows = [gpr[at : at + _GPR_COLUMNS] for at in range(0, len(gpr), _GPR_COLUMNS)]
+    across = _GPR_COLUMNS[digits]
+    rows = [gpr[at : at + across] for at in range(0, len(gpr), across)]
     lines = [
         f"{style.paint('bold', model.mode)} mode, ring {model.cpl}, paging {model.paging}"
         + (", halted" if model.hlt else "")
@@ -33,7 +34,9 @@ def _(model: Cpu, style: Style) -> str:
     lines.append(f"  cr2 {model.cr2:0{digits}x}  cr3 {model.cr3:0{digits}x}")
     heading = f"        sel   {'base':{digits}}  last byte"
     lines.append(style.paint("dim", heading))
-    lines += [_segment_line(segment, digits) for segment in model.segments.values()]
+    lines += [
+        _segment_line(segment, digits, model.long_mode) for segment in model.segments.values()
+    ]
     lines += [
         f"  {name}        {table.base:0{digits}x}  {table.limit:08x}"
         for name, table in (("gdtr", model.gdtr), ("idtr", model.idtr))
@@ -50,9 +53,10 @@ def _flag_line(register: str, value: int) -> str:
     return f"  {register:6} {value:08x}  {names}".rstrip()
 
 
-def _segment_line(segment: SegmentRegister, digits: int) -> str:
+def _segment_line(segment: SegmentRegister, digits: int, long_mode: bool) -> str:
     hidden = f"{segment.base:0{digits}x}  {segment.limit:08x}"
     kind = kind_of(segment.descriptor)
+    kind = kind.replace("tss32", "tss64") if long_mode else kind
     note = f"dpl {segment.dpl}  {kind}" if segment.present else "not present"
     return f"  {segment.name:4}  {segment.selector:04x}  {hidden}  {note}"
 
@@ -69,8 +73,8 @@ def _(model: Cpu, style: Style) -> dict[str, object]:
         "a20": model.a20,
         "smm": model.smm,
         **{name: _number(name, value) for name, value in model.gpr.items()},
-        "eip": model.eip if model.eip < 1 << 32 else hex64(model.eip),
-        "linear": model.linear_pc if model.linear_pc < 1 << 32 else hex64(model.linear_pc),
+        "eip": address_data(model.eip),
+        "linear": address_data(model.linear_pc),
         "symbol": style.symbol(model.linear_pc),
         "eflags": model.eflags,
         **{n: hex64(getattr(model, n)) for n in ("cr0", "cr2", "cr3", "cr4", "efer")},
@@ -110,7 +114,8 @@ def _state_row(state: SegmentState, style: Style) -> tuple[str, ...]:
     if not hidden.present and state.why:
         shown = ("-", "-", "-", "-")
     else:
-        kind = kind_of(hidden.descriptor) if hidden.s or hidden.type else "-"
+        shown_as = hidden.descriptor if state.differences else state.descriptor or hidden.descriptor
+        kind = kind_of(shown_as) if hidden.s or hidden.type else "-"
         shown = (f"{hidden.base:08x}", f"{hidden.limit:08x}", str(hidden.dpl), kind)
     return (
         style.paint("bold", state.name),

@@ -14,7 +14,7 @@ from klosdbg.models import (
     SymbolInfo,
     Written,
 )
-from klosdbg.views.base import Style, columns, data, hex64, printable, text
+from klosdbg.views.base import Style, address_data, columns, data, hex64, printable, text
 from klosdbg.x86.disasm import Instruction
 
 _BYTES_A_LINE = 16
@@ -38,8 +38,8 @@ def _(model: Stop, _style: Style) -> dict[str, object]:
         "schema": "klosdbg/stop/1",
         "reason": model.reason,
         "cs": model.cs,
-        "eip": model.eip,
-        "linear": model.linear,
+        "eip": address_data(model.eip),
+        "linear": address_data(model.linear),
         "cpl": model.cpl,
         "symbol": model.symbol,
         "breakpoint": model.breakpoint,
@@ -88,7 +88,7 @@ def _(model: MemoryDump, style: Style) -> dict[str, object]:
     return {
         "schema": "klosdbg/mem/1",
         "space": model.address.space,
-        "address": model.address.value,
+        "address": address_data(model.address.value),
         "symbol": style.symbol(model.address.value) if model.address.space == "linear" else None,
         "size": len(model.raw),
         "bytes": model.raw.hex(),
@@ -113,8 +113,9 @@ def _code(instruction: Instruction, style: Style) -> str:
     target = style.symbol(instruction.target) if instruction.target is not None else None
     note = f"  {style.paint('cyan', f'<{target}>')}" if target else ""
     raw = instruction.raw.hex(" ")
-    shown = raw if len(raw) <= 20 else raw[:20] + ".."
-    return f"{instruction.address:#010x}  {shown:22}  {instruction}{note}"
+    width = 22 if instruction.address < 1 << 32 else 14
+    shown = raw if len(raw) <= width else raw[: (width - 1) // 3 * 3 - 1] + ".."
+    return f"{instruction.address:#010x}  {shown:{width}}  {instruction}{note}"
 
 
 @data.register
@@ -124,12 +125,12 @@ def _(model: Listing, style: Style) -> dict[str, object]:
         "bits": model.bits,
         "instructions": [
             {
-                "address": i.address,
+                "address": address_data(i.address),
                 "symbol": style.symbol(i.address),
                 "raw": i.raw.hex(),
                 "mnemonic": i.mnemonic,
                 "operands": i.operands,
-                "target": i.target,
+                "target": i.target if i.target is None else address_data(i.target),
                 "current": i.address == model.current,
             }
             for i in model.instructions
@@ -144,7 +145,7 @@ def _(model: SymbolInfo, _style: Style) -> str:
 
 @data.register
 def _(model: SymbolInfo, _style: Style) -> dict[str, object]:
-    return {"schema": "klosdbg/sym/1", "name": model.name, "address": model.address}
+    return {"schema": "klosdbg/sym/1", "name": model.name, "address": address_data(model.address)}
 
 
 @text.register
@@ -176,7 +177,7 @@ def _(model: BreakpointList, style: Style) -> dict[str, object]:
 def _breakpoint(model: BreakpointInfo, style: Style) -> dict[str, object]:
     return {
         "number": model.number,
-        "address": model.address,
+        "address": address_data(model.address),
         "symbol": style.symbol(model.address),
         "wanted": model.wanted,
         "hits": model.hits,

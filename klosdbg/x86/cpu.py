@@ -177,6 +177,11 @@ class Cpu:
         return (self.segments["cs"].base + self.eip) & 0xFFFF_FFFF
 
     @property
+    def stack_pointer(self) -> int:
+        """RSP where registers have 64 bits, else ESP."""
+        return self.gpr["rsp"] if "rsp" in self.gpr else self.gpr["esp"]
+
+    @property
     def iopl(self) -> int:
         """The I/O privilege level, EFLAGS bits 13:12."""
         return bits(self.eflags, 13, 12)
