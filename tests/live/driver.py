@@ -23,6 +23,7 @@ from tests.live.tiny import QEMU, image
 KLOS = Path(__file__).parents[2] / "guest" / "build" / "klos.elf"
 needs_klos = pytest.mark.skipif(not KLOS.exists(), reason="KLOS is not built: run 'make guest'")
 WIDTH = 80
+_LISTENING = "00010000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +95,19 @@ def stub(*extra: str, running: bool) -> Iterator[dict[str, str]]:
         command += ["-qmp", f"unix:{qmp},server=on,wait=off", *([] if running else ["-S"])]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         try:
-            while not (Path(qmp).exists() and Path(gdb).exists()):
+            while not (_listens(qmp) and _listens(gdb)):
                 assert process.poll() is None
                 time.sleep(0.003)
             yield {"gdb": f"unix:{gdb}", "qmp": f"unix:{qmp}", "pid": str(process.pid)}
         finally:
             process.kill()
             process.wait()
+
+
+def _listens(path: str) -> bool:
+    """Tell whether somebody listens there, without a connection, of which a stub takes only one."""
+    rows = map(str.split, Path("/proc/net/unix").read_text().splitlines())
+    return any(row[-1] == path and row[3] == _LISTENING for row in rows)
 
 
 def state_of(target_session: Session, size: int) -> tuple[str, str]:
