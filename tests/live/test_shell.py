@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.qemu, needs_qemu]
 
 TINY = ("run", "--headless", "--image", str(image()))
 KLOS_READY = ("run", "--headless", "--image", str(KLOS), "-c", "until klos_ready", "-i")
-PROMPT = r"\(klosdbg ring0 [0-9a-f]{4}:[0-9a-f]{8} \S+\) "
-RUNNING = r"\(klosdbg running\) "
+PROMPT = r"\(klosdbg ring0 [0-9a-f]{4}:[0-9a-f]{8} \S+\)"
+RUNNING = r"\(klosdbg running\)"
 
 
 def ends(terminal: Terminal) -> int:
@@ -108,7 +108,7 @@ def test_qemu_dies_under_the_shell(tmp_path: Path) -> None:
         for child in children(shell.process.pid):
             os.kill(child, signal.SIGKILL)
         shell.expect(r"klosdbg: lost \S+: QEMU ended")
-        shell.expect(r"\(klosdbg\) ")
+        shell.expect(r"\(klosdbg\)")
         shell.line("regs", "no target: start one with 'klosdbg run'")
         shell.line("help gdt", "usage: gdt")
         assert ends(shell) == 0
@@ -120,12 +120,12 @@ def test_qemu_dies_under_the_shell(tmp_path: Path) -> None:
 def test_klos_at_the_prompt(tmp_path: Path) -> None:
     """The prompt names the process, roles complete, a narrow terminal gets less."""
     with on_terminal(*KLOS_READY, state=tmp_path) as shell:
-        shell.expect(r"\(klosdbg ring3 001b:[0-9a-f]{8} klos_ready \[system\]\) ")
+        shell.expect(r"\(klosdbg ring3 001b:[0-9a-f]{8} klos_ready \[system\]\)")
         shell.type("sel dso" + TAB + ENTER)
         shell.expect("dsos: GDT slot")
         assert ends(shell) == 0
     with on_terminal(*KLOS_READY, state=tmp_path, columns=40) as shell:
-        shell.expect(r"\(klosdbg ring3\) ")
+        shell.expect(r"\(klosdbg ring3\)")
         assert ends(shell) == 0
 
 
