@@ -22,6 +22,7 @@ _OWN_IMAGE = Path(__file__).resolve().parent.parent / "guest" / "build" / "klos.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run klosdbg and return its exit code (docs/guide.md lists them)."""
+    _replace_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _main(words)
@@ -33,6 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _replace_closed_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _main(words: list[str]) -> int:
@@ -137,8 +144,11 @@ def _run_to_entry(session: Session) -> None:
     assert isinstance(session.symbols, SymbolTable)
     entry = session.symbols.images[-1].entry
     timeout, session.timeout = session.timeout, _ENTRY_TIMEOUT
+    missed = f"the image's entry point {entry:#010x} was not reached"
     try:
-        run_to(session, entry, f"the image's entry point {entry:#010x} was not reached")
+        stop = run_to(session, entry, missed)
+        if stop.linear != entry:
+            session.warn(f"{missed}: {stop.failure or f'it stopped at {stop.linear:#010x}'}")
     except CommandError as error:
         session.warn(str(error))
     finally:

@@ -75,11 +75,19 @@ class Frontend:
         style = Style(self.session.symbol, self.session.color and not as_json)
         shown = json.dumps(data(model, style)) if as_json else text(model, style)
         if shown:
-            print(shown, file=self.out, flush=True)
+            self._print(shown)
         self.found_fault |= bool(getattr(model, "found_fault", False))
         failure = getattr(model, "failure", None)
         if failure:
             raise CommandError(failure)
+
+    def _print(self, shown: str) -> None:
+        try:
+            print(shown, file=self.out, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandError(f"cannot write the output: {str(error.strerror).lower()}") from None
 
 
 def find_command(words: list[str]) -> tuple[Command, list[str]]:

@@ -1,6 +1,7 @@
 """The command line of ``klosdbg``: verbs and options."""
 
 import argparse
+import math
 from typing import NoReturn
 
 from klosdbg.errors import UsageError
@@ -24,6 +25,24 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see: {self.prog} --help)")
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"klosdbg {version('klosdbg')}")
+        parser.exit()
+
+
+def _seconds(string: str) -> float:
+    try:
+        value = float(string)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{string!r} is no time in seconds (30, 0.5; 0: none)")
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the verbs that open a target; decode and doctor parse their own."""
     parser = _Parser(
@@ -32,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", nargs=0, action=_Version, help="show the version and exit")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     common = _common()
     run = verbs.add_parser("run", help="start QEMU with a guest", parents=[common])
@@ -58,7 +78,7 @@ def _common() -> _Parser:
     common.add_argument("--json", action="store_true", help="print JSON, one document a line")
     common.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         metavar="S",
         help="bound each command that resumes the guest (60 in batch; 0: none)",
     )
