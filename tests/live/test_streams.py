@@ -1,0 +1,93 @@
+"""The process around the session: its streams, its signals, and what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.live.driver import klosdbg
+from tests.live.test_qemu import wait_until_dead
+from tests.live.tiny import image, needs_qemu
+
+pytestmark = [pytest.mark.qemu, needs_qemu]
+
+KLOSDBG = [sys.executable, "-m", "klosdbg"]
+
+
+def run() -> list[str]:
+    """The words that start the tiny guest."""
+    return ["run", "--headless", "--image", str(image())]
+
+
+def test_a_reader_that_leaves_early_ends_the_run_quietly() -> None:
+    """As ``| head -1`` does: no traceback, and no message."""
+    words = [*KLOSDBG, *run(), "-c", "until loop", *["-c", "idt --all"] * 40]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith("breakpoint: ")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(20) == 0
+    process.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_output_that_is_full() -> None:
+    """One line, exit code 1."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*KLOSDBG, *run(), "-c", "regs"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "klosdbg: cannot write the output: no space left on device\n"
+
+
+def test_closed_streams() -> None:
+    """A process without standard streams works all the same."""
+    command = " ".join([*KLOSDBG, *run(), "-c", "regs"])
+    assert subprocess.run(["sh", "-c", f"{command} <&- >&- 2>&-"]).returncode == 0
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_killing_klosdbg_ends_its_qemu(running: bool) -> None:
+    """SIGKILL leaves nobody to clean up."""
+    resume = ["-c", "c &"] if running else []
+    words = [*KLOSDBG, *run(), "-c", "until loop", *resume, "-c", "console -f"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(4 if running else 3):
+            process.stdout.readline()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 1
+        os.kill(process.pid, signal.SIGKILL)
+    assert wait_until_dead(int(children[0]))
+
+
+def test_commands_come_from_options_a_file_or_standard_input(tmp_path: Path) -> None:
+    """All three give the same; ``-c`` goes before ``-x``."""
+    script = tmp_path / "script"
+    script.write_text("# to the loop\nuntil loop\n\n  sel cs  # its code segment\n")
+    by_option = klosdbg(*run(), "-c", "until loop", "-c", "sel cs")
+    by_file = klosdbg(*run(), "-x", str(script))
+    by_stdin = klosdbg(*run(), stdin=script.read_text())
+    assert by_option == by_file == by_stdin
+    assert (by_option.code, by_option.err) == (0, "")
+    both = klosdbg(*run(), "-x", str(script), "-c", "b loop")
+    assert both.out.startswith("breakpoint 1 at")
+
+
+def test_json_is_one_document_a_line_from_every_source() -> None:
+    """Also where a later command fails: what was printed stays."""
+    result = klosdbg(*run(), "--json", stdin="until loop\ngdt\nsel 0x18\nmem nowhere\nregs\n")
+    documents = [json.loads(line) for line in result.out.splitlines()]
+    assert [d["schema"] for d in documents] == [f"klosdbg/{n}/1" for n in ("stop", "gdt", "sel")]
+    assert (result.code, result.err.count("\n")) == (1, 1)
+
+
+def test_version() -> None:
+    """The version goes to standard output."""
+    assert klosdbg("--version").out.startswith("klosdbg 0.")
