@@ -115,12 +115,26 @@ static int make_restorable(struct klos_frame *frame)
 	return 0;
 }
 
+/* An interrupt came while an application was calling the return gate: it is served, and the caller gets its #GP now. */
+static void fault_caller(struct klos_frame *frame)
+{
+	uint32_t vector = frame->vector;
+
+	frame->vector = VECTOR_GP;
+	frame->error_code = 0;
+	klos_info.process_faults++;
+	current_thread()->process->public.faults++;
+	if (!exception_deliver(frame))
+		process_end(current_thread()->process, 0, VECTOR_GP);
+	frame->vector = vector;
+}
+
 static void settle(struct klos_frame *frame)
 {
 	if (frame->origin == KLOS_ORIGIN_GATE) {
 		klos_info.gate_abuses++;
 		if (frame->vector != VECTOR_GP)
-			process_end(current_thread()->process, 0, VECTOR_GP);
+			fault_caller(frame);
 	}
 	for (;;) {
 		schedule(frame);

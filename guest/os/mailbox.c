@@ -156,7 +156,7 @@ int mailbox_serve(void)
 	return 1;
 }
 
-/* Do what the boot option `run` says, as if a debugger had asked: commands separated by commas. */
+/* Do what the boot option `run` says, as if a debugger had asked: commands separated by commas, a colon for a blank. */
 void mailbox_order(const char *commands)
 {
 	while (*commands) {
@@ -164,6 +164,9 @@ void mailbox_order(const char *commands)
 		while (commands[length] && commands[length] != ',')
 			length++;
 		string_copy(mailbox.command, commands, length + 1 < sizeof(mailbox.command) ? length + 1 : sizeof(mailbox.command));
+		for (char *c = mailbox.command; *c; c++)
+			if (*c == ':')
+				*c = ' ';
 		mailbox.status = KLOS_MAILBOX_RUNNING;
 		mailbox_serve();
 		mailbox.status = KLOS_MAILBOX_EMPTY;
