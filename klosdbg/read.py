@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Literal
 
 from klosdbg.errors import CommandError, MemoryFault
@@ -34,12 +35,28 @@ def read_cpu(target: Target) -> Cpu:
     return target.registers.read()
 
 
-def read_memory(target: Target, address: Address, size: int) -> bytes:
-    """Read ``size`` bytes in the address's own space, or raise ``MemoryFault``."""
+def read_memory(target: Target, address: Address, size: int, clip: bool = False) -> bytes:
+    """Read ``size`` bytes in the address's own space; ``clip`` takes fewer where memory ends."""
     memory = target.linear if address.space == "linear" else target.physical
     if memory is None:
         raise CommandError(f"{target.name} has no {address.space} memory")
-    return memory.read(address.value, size)
+    try:
+        return memory.read(address.value, size)
+    except MemoryFault:
+        mapped = _mapped(memory, address.value, size)
+        if not mapped:
+            raise
+        if clip:
+            return memory.read(address.value, mapped)
+        raise CommandError(
+            f"cannot read {size} bytes at {address.space} {address.value:#010x}: "
+            f"only the first {mapped} are mapped"
+        ) from None
+
+
+def _mapped(memory: Memory, address: int, size: int) -> int:
+    pages = read_pages(memory, address, size)
+    return sum(len(raw) for _, raw in takewhile(lambda page: page[1] is not None, pages) if raw)
 
 
 def read_pages(memory: Memory, address: int, size: int) -> list[tuple[int, bytes | None]]:

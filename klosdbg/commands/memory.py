@@ -10,6 +10,7 @@ from klosdbg.models import ConsoleText, Listing, MemoryDump, SymbolInfo
 from klosdbg.read import read_cpu, read_instructions, read_memory, resolve, resolve_linear
 from klosdbg.session import Session
 
+_DUMP = 64
 _MAX_DUMP = 1 << 20
 _MAX_LISTING = 1 << 16
 
@@ -18,7 +19,7 @@ _MAX_LISTING = 1 << 16
     "mem",
     "show memory",
     arg("address", completes="symbol", metavar="ADDRESS", help="symbol+n, ds:0x10, phys:0x1000"),
-    arg("count", nargs="?", type=integer, default=64, metavar="BYTES", help="how many bytes (64)"),
+    arg("count", nargs="?", type=integer, metavar="BYTES", help="how many bytes (64)"),
     arg("-w", dest="width", type=integer, choices=(1, 2, 4, 8), default=1, help="bytes a word (1)"),
     example="mem ds:0x1000 32 -w 4",
     group="look",
@@ -26,10 +27,12 @@ _MAX_LISTING = 1 << 16
     aliases=("x",),
 )
 def mem(session: Session, args: Namespace) -> object:
-    if not 0 < args.count <= _MAX_DUMP:
+    count = _DUMP if args.count is None else args.count
+    if not 0 < count <= _MAX_DUMP:
         raise UsageError(f"mem: the count lies between 1 and {_MAX_DUMP} bytes")
     address = resolve(session.target, session.symbols, args.address)
-    return MemoryDump(address, read_memory(session.target, address, args.count), args.width)
+    raw = read_memory(session.target, address, count, clip=args.count is None)
+    return MemoryDump(address, raw, args.width)
 
 
 @command(
