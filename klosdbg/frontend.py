@@ -46,12 +46,15 @@ class Frontend:
 
     def _run_stopped(self, chosen: Command, args: Namespace) -> None:
         control = self.session.control
-        control.interrupt()
+        stopped_itself = control.interrupt().reason != "interrupt"
         try:
             self._run(chosen, args)
         finally:
-            control.resume()
-            self.session.warn(f"{chosen.name}: stopped the guest, read, and resumed it")
+            if stopped_itself:
+                self.session.warn(f"{chosen.name}: the guest had just stopped by itself")
+            else:
+                control.resume()
+                self.session.warn(f"{chosen.name}: stopped the guest, read, and resumed it")
 
     def _run(self, chosen: Command, args: Namespace) -> None:
         result = chosen.run(self.session, args)

@@ -18,6 +18,7 @@ from klosdbg.x86.vectors import vector_name
 
 _FRAME = 4096
 _WIDTH = 80
+_SHORT_NAME = 8
 
 
 @text.register
@@ -144,7 +145,7 @@ def _(model: ServiceList, _style: Style) -> dict[str, object]:
 
 @text.register
 def _(model: HandlerList, style: Style) -> str:
-    rows: list[tuple[str, ...]] = [("vector", "", "gate", "stub", "handler")]
+    rows: list[tuple[str, ...]] = [("vector", "", "gate", "dpl", "stub", "handler")]
     rows += [_handler(row, style) for row in model.rows]
     shown = columns(rows, right="r")
     if not model.left_out or model.default is None:
@@ -153,11 +154,11 @@ def _(model: HandlerList, style: Style) -> str:
 
 
 def _handler(row: HandlerRow, style: Style) -> tuple[str, ...]:
-    gate = row.gate if row.dpl is None else f"{row.gate} dpl {row.dpl}"
     return (
         f"{row.vector:#x}",
-        row.name,
-        gate,
+        row.name if len(row.name) <= _SHORT_NAME else "",
+        row.gate,
+        "" if row.dpl is None else f"{row.dpl}",
         f"{row.stub:#010x}",
         style.address(row.handler),
     )
