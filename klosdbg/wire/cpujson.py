@@ -1,0 +1,78 @@
+"""Registers as JSON, and back: ``registers.json`` of a capture. Values are ``0x`` strings."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from klosdbg.errors import DataError
+from klosdbg.x86.cpu import GPR32, SEGMENTS, Cpu, SegmentRegister, TableRegister
+
+_SEGMENTS = (*SEGMENTS, "ldtr", "tr")
+_CONTROL = ("eip", "eflags", "cr0", "cr2", "cr3", "cr4", "efer")
+_FLAGS = ("a20", "smm", "hlt")
+_WIDEST = 64
+
+
+def encode_cpu(cpu: Cpu) -> dict[str, Any]:
+    """Give every register to JSON."""
+    plain = {name: hex(getattr(cpu, name)) for name in _CONTROL}
+    return {
+        "gpr": _hex(cpu.gpr),
+        **plain,
+        "cpl": cpu.cpl,
+        "segments": {name: _hex(asdict(s), "name") for name, s in cpu.segments.items()},
+        "gdtr": _hex(asdict(cpu.gdtr)),
+        "idtr": _hex(asdict(cpu.idtr)),
+        "dr": {str(number): hex(value) for number, value in cpu.dr.items()},
+        **{name: getattr(cpu, name) for name in _FLAGS},
+    }
+
+
+def _hex(values: Mapping[str, int], *left_out: str) -> dict[str, str]:
+    return {name: hex(value) for name, value in values.items() if name not in left_out}
+
+
+def decode_cpu(plain: Mapping[str, Any], name: str) -> Cpu:
+    """Read what ``encode_cpu`` wrote, or raise ``DataError`` that begins with ``name``."""
+    try:
+        return _cpu(plain)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{name} is damaged: {str(error)[:60]}") from None
+
+
+def _cpu(plain: Mapping[str, Any]) -> Cpu:
+    gpr = {str(name): _number(value) for name, value in plain["gpr"].items()}
+    if not set(GPR32) <= set(gpr):
+        raise ValueError("a general register is missing")
+    control: dict[str, Any] = {name: _number(plain[name]) for name in _CONTROL}
+    return Cpu(
+        gpr=gpr,
+        **control,
+        cpl=_number(hex(plain["cpl"]), 2),
+        segments={name: _segment(name, plain["segments"][name]) for name in _SEGMENTS},
+        gdtr=_table(plain["gdtr"]),
+        idtr=_table(plain["idtr"]),
+        dr={int(number): _number(value) for number, value in plain["dr"].items()},
+        **{name: bool(plain[name]) for name in _FLAGS},
+    )
+
+
+def _segment(name: str, plain: Mapping[str, Any]) -> SegmentRegister:
+    return SegmentRegister(
+        name=name,
+        selector=_number(plain["selector"], 16),
+        base=_number(plain["base"]),
+        limit=_number(plain["limit"], 32),
+        flags=_number(plain["flags"], 32),
+    )
+
+
+def _table(plain: Mapping[str, Any]) -> TableRegister:
+    return TableRegister(_number(plain["base"]), _number(plain["limit"], 16))
+
+
+def _number(value: str, bits: int = _WIDEST) -> int:
+    number = int(value, 16)
+    if not 0 <= number < 1 << bits:
+        raise ValueError(f"{value:.20} has more than {bits} bits")
+    return number
