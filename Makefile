@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup setup-test demo test check guest guest-iso probe golden docs clean
+.PHONY: setup setup-test demo test soak check guest guest-iso probe golden docs clean
 
 setup: $(STAMP)
 	@scripts/system-packages demo
@@ -32,6 +32,9 @@ demo: setup guest
 
 test: setup-test guest probe
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+soak: setup guest
+	$(BIN)/python -m tests.soak 60
 
 check: setup guest
 	$(BIN)/ruff format --check
