@@ -1,0 +1,136 @@
+"""One event, from where it hit through stub and handler and back, as every recorder tells it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from klosdbg.x86.errorcode import ErrorCode, decode_error_code
+from klosdbg.x86.vectors import vector_name
+
+Unit = Literal["tsc", "instructions", "host-ns"]
+Recorder = Literal["stopping", "ring"]
+Origin = Literal["program", "idle", "gate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A moment: time stamp counter, instructions executed, or nanoseconds of the host.
+
+    ``perturbed`` tells that the recorder stopped the guest, so that differences mean little.
+    """
+
+    value: int
+    unit: Unit
+    perturbed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a program stood. ``linear`` is of its next instruction; None: not known."""
+
+    cs: int
+    eip: int
+    linear: int
+    cpl: int
+    ss: int | None = None
+    esp: int | None = None
+    symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """The outward far transfer: its instruction and linear address, and what it switches to.
+
+    ``esp0`` is what TSS.ESP0 holds for the next way in. None: not observed.
+    """
+
+    instruction: str
+    address: int
+    from_cpl: int
+    to_cpl: int
+    cs: int
+    eip: int
+    ss: int | None = None
+    esp: int | None = None
+    esp0: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """The way back into the stub's ring: ``call-gate`` with its selector, or ``iret`` alone."""
+
+    kind: str
+    selector: int | None
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Where the event ended. ``changed``: not where it hit; ``idle``: the processor waits."""
+
+    place: Place
+    changed: bool
+    idle: bool = False
+    process: str | None = None
+    pid: int | None = None
+    tid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Units of the event's time between its stations; None: not measured."""
+
+    stub: int | None
+    handler: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. ``seq`` counts from 1 in a recording, or is the guest's own number (ring).
+
+    ``depth`` is 1 for an event that interrupted no other one. ``stub`` and ``handler`` are linear
+    addresses. None means that the recorder did not see it; ``resumed`` is None for an event that
+    never came back.
+    """
+
+    seq: int
+    time: Time
+    vector: int
+    error_code: int | None
+    source: Place
+    stub: int | None
+    out: Transfer | None
+    handler: int | None
+    back: Back | None
+    tlb_flush: bool | None
+    eoi: bool | None
+    resumed: Resumed | None
+    depth: int
+    process: str | None
+    pid: int | None = None
+    tid: int | None = None
+    cr2: int | None = None
+    origin: Origin = "program"
+    spent: Spent = Spent(None, None)
+    recorder: Recorder = "stopping"
+    stub_symbol: str | None = None
+    handler_symbol: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The vector's name; None for interrupts and reserved vectors."""
+        return vector_name(self.vector)
+
+    @property
+    def error(self) -> ErrorCode | None:
+        """The error code, decoded; None where the vector pushes none."""
+        return None if self.error_code is None else decode_error_code(self.error_code, self.vector)
+
+    @property
+    def cpl(self) -> int:
+        """The privilege level at which it hit."""
+        return self.source.cpl
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether it was seen to come back."""
+        return self.resumed is not None
