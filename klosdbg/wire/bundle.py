@@ -47,7 +47,7 @@ _MOST_SLICES = 1 << 16
 _TOP = 1 << 64
 
 Line = dict[str, Any]
-Store = Mapping[int, bytes]
+Store = Mapping[int, bytes | memoryview]
 """Memory of one address space: address to bytes, none of which overlap."""
 
 
