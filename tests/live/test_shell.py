@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.driver import KLOS, needs_klos
-from tests.live.terminal import CTRL_C, CTRL_D, ENTER, TAB, UP, Terminal, children, on_terminal
+from tests.live.terminal import CTRL_C, ENTER, TAB, UP, Terminal, children, on_terminal
 from tests.live.tiny import image, needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -18,10 +18,10 @@ PROMPT = r"\(klosdbg ring0 [0-9a-f]{4}:[0-9a-f]{8} \S+\)"
 RUNNING = r"\(klosdbg running\)"
 
 
-def ends(terminal: Terminal) -> int:
-    """Leave with Ctrl-D."""
-    terminal.type(CTRL_D)
-    return terminal.ends()
+def complete(terminal: Terminal, typed: str, whole: str) -> None:
+    """Type the beginning of a word, and let Tab write the rest."""
+    terminal.type(typed + TAB)
+    terminal.expect(whole)
 
 
 def test_a_first_session(tmp_path: Path) -> None:
@@ -31,8 +31,7 @@ def test_a_first_session(tmp_path: Path) -> None:
         shell.line("until loop", "breakpoint: ring 0, 0008:")
         shell.expect(PROMPT)
         shell.type("c" + ENTER)
-        shell.expect(ENTER)
-        shell.type(CTRL_C)
+        shell.interrupt()
         shell.expect("interrupt: ring 0")
         shell.expect(PROMPT)
         shell.line("s", "step: ring 0")
@@ -41,12 +40,12 @@ def test_a_first_session(tmp_path: Path) -> None:
         shell.expect(PROMPT)
         shell.line("nonsense", "klosdbg: unknown command 'nonsense'")
         shell.expect(PROMPT)
-        assert ends(shell) == 0
+        assert shell.ends() == 0
     with on_terminal(*TINY, state=tmp_path) as shell:
         shell.expect(PROMPT)
         shell.type(UP * 4 + ENTER)
         shell.expect("breakpoint: ring 0, 0008:")
-        assert ends(shell) == 0
+        assert shell.ends() == 0
     history = tmp_path / "klosdbg" / "history"
     assert "+until loop\n" in history.read_text()
     assert history.stat().st_mode & 0o077 == 0
@@ -56,12 +55,14 @@ def test_completion(tmp_path: Path) -> None:
     """Tab completes commands, symbols and options."""
     with on_terminal(*TINY, state=tmp_path) as shell:
         shell.expect(PROMPT)
-        shell.type("unt" + TAB + " loop_" + TAB + ENTER)
-        shell.expect("breakpoint: ring 0, 0008:[0-9a-f]{8} <loop_end>")
+        complete(shell, "unt", "until")
+        complete(shell, " loop_", "loop_end")
+        shell.line("", "breakpoint: ring 0, .*<loop_end>")
         shell.expect(PROMPT)
-        shell.type("sym --js" + TAB + " loop_" + TAB + ENTER)
-        shell.expect('"symbol": "loop_end"|"name": "loop_end"')
-        assert ends(shell) == 0
+        complete(shell, "sym --js", "--json")
+        complete(shell, " loop_", "loop_end")
+        shell.line("", '"symbol": "loop_end"|"name": "loop_end"')
+        assert shell.ends() == 0
 
 
 def test_a_guest_in_the_background(tmp_path: Path) -> None:
@@ -80,24 +81,24 @@ def test_a_guest_in_the_background(tmp_path: Path) -> None:
         shell.expect(PROMPT)
         shell.type(CTRL_C)
         shell.expect(PROMPT)
-        assert ends(shell) == 0
+        assert shell.ends() == 0
 
 
 def test_ctrl_c_ends_a_command_and_never_the_shell(tmp_path: Path) -> None:
     """A stream ends without a word; steps end where the guest stands."""
     with on_terminal(*TINY, state=tmp_path) as shell:
         shell.expect(PROMPT)
-        shell.line("until loop", PROMPT)
+        shell.line("until loop", "breakpoint: ring 0")
+        shell.expect(PROMPT)
         shell.line("console -f", "K\r\n")
-        shell.type(CTRL_C)
+        shell.interrupt()
         assert "interrupted" not in shell.expect(PROMPT)
         shell.type("s 100000000" + ENTER)
-        shell.expect(ENTER)
-        shell.type(CTRL_C)
+        shell.interrupt()
         shell.expect("interrupted|interrupt: ring 0")
         shell.expect(PROMPT)
         shell.line("regs", "protected mode")
-        assert ends(shell) == 0
+        assert shell.ends() == 0
 
 
 def test_qemu_dies_under_the_shell(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_qemu_dies_under_the_shell(tmp_path: Path) -> None:
         shell.expect(r"\(klosdbg\)")
         shell.line("regs", "no target: start one with 'klosdbg run'")
         shell.line("help gdt", "usage: gdt")
-        assert ends(shell) == 0
+        assert shell.ends() == 0
         assert "Traceback" not in shell.raw.decode()
 
 
@@ -121,12 +122,12 @@ def test_klos_at_the_prompt(tmp_path: Path) -> None:
     """The prompt names the process, roles complete, a narrow terminal gets less."""
     with on_terminal(*KLOS_READY, state=tmp_path) as shell:
         shell.expect(r"\(klosdbg ring3 001b:[0-9a-f]{8} klos_ready \[system\]\)")
-        shell.type("sel dso" + TAB + ENTER)
-        shell.expect("dsos: GDT slot")
-        assert ends(shell) == 0
+        complete(shell, "sel dso", "dsos")
+        shell.line("", "dsos: [GL]DT slot")
+        assert shell.ends() == 0
     with on_terminal(*KLOS_READY, state=tmp_path, columns=40) as shell:
         shell.expect(r"\(klosdbg ring3\)")
-        assert ends(shell) == 0
+        assert shell.ends() == 0
 
 
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
@@ -135,7 +136,7 @@ def test_colour_is_for_those_who_want_it(tmp_path: Path, env: dict[str, str]) ->
     with on_terminal(*TINY, state=tmp_path, **env) as shell:
         shell.expect(PROMPT)
         shell.line("regs", "gdtr")
-        assert ends(shell) == 0
+        assert shell.ends() == 0
         assert bool(re.search(rb"\x1b\[[0-9;]*3[0-9]", shell.raw)) != bool(env)
 
 
@@ -145,4 +146,4 @@ def test_a_history_that_cannot_be_kept(tmp_path: Path) -> None:
     with on_terminal(*TINY, state=tmp_path) as shell:
         shell.expect(PROMPT)
         shell.line("sym loop", "0x00")
-        assert ends(shell) == 0
+        assert shell.ends() == 0
