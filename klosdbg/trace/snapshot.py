@@ -1,0 +1,250 @@
+"""Taking a snapshot: read what the reading commands read, and keep what was read.
+
+The readers run against the target through memories that note what passes. So an opened capture
+holds what ``gdt``, ``klos`` and the others need, because it was they who said so.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from klosdbg.errors import KlosdbgError
+from klosdbg.klos.abi import KlosArray, KlosInfo, KlosMailbox, KlosProcess
+from klosdbg.klos.find import find_klos, read_array
+from klosdbg.klos.layout import members, size_of
+from klosdbg.klos.models import Klos
+from klosdbg.klos.outcomes import read_outcomes
+from klosdbg.klos.processes import read_frames, read_processes, read_threads
+from klosdbg.klos.system import read_handlers, read_klos, read_services
+from klosdbg.ports import Memory, Symbols, Target
+from klosdbg.read import (
+    PAGE,
+    read_gdt,
+    read_idt,
+    read_ivt,
+    read_ldt,
+    read_pages,
+    read_segment_states,
+    read_tss,
+)
+from klosdbg.wire.bundle import Snapshot
+from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte
+
+_BEFORE, _CODE, _STACK = 512, 4096, 4096
+_MOST_TABLES = 256
+_MOST_ARRAY = 1 << 20
+_MOST_TEXT = 1 << 20
+_ADDRESS = 0x000F_FFFF_FFFF_F000
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When and why a snapshot is taken; ``events`` is how many were recorded before it."""
+
+    number: int
+    why: str
+    seconds: float = 0.0
+    events: int = 0
+
+
+@dataclass(slots=True)
+class _Noted:
+    """A memory that keeps what is read of it: whole pages, or what was asked for alone."""
+
+    memory: Memory
+    whole_pages: bool
+    pages: dict[int, bytes | None] = field(default_factory=dict)
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read exactly ``size`` bytes, or raise ``MemoryFault``."""
+        found = self.read_many([(address, size)])[0]
+        return self.memory.read(address, size) if found is None else found
+
+    def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
+        """Read several ``(address, size)`` ranges; None where one faults."""
+        wanted = {page for request in requests for page in _pages_of(*request)}
+        missing = sorted(wanted - set(self.pages))
+        raws = self.memory.read_many([(page, PAGE) for page in missing]) if missing else []
+        self.pages.update(zip(missing, raws, strict=True))
+        self.asked += requests
+        return [self._join(*request) for request in requests]
+
+    def _join(self, address: int, size: int) -> bytes | None:
+        parts = [self.pages[page] for page in _pages_of(address, size)]
+        if any(part is None for part in parts):
+            return None
+        start = address % PAGE
+        return b"".join(part for part in parts if part)[start : start + size]
+
+    def kept(self) -> dict[int, bytes | memoryview]:
+        """Give what is to be stored."""
+        if self.whole_pages:
+            return {at: raw for at, raw in self.pages.items() if raw is not None}
+        return dict(self._ranges())
+
+    def _ranges(self) -> Iterator[tuple[int, bytes]]:
+        end = 0
+        for address, size in sorted(self.asked):
+            start = max(address, end)
+            end = max(end, address + size)
+            for page in _pages_of(start, end - start):
+                raw = self.pages[page]
+                first, last = max(start, page), min(end, page + PAGE)
+                if raw is not None:
+                    yield first, raw[first - page : last - page]
+
+
+def _pages_of(address: int, size: int) -> range:
+    return range(address - address % PAGE, address + size, PAGE) if size > 0 else range(0)
+
+
+def take_snapshot(
+    target: Target, symbols: Symbols | None, moment: Moment, redact: bool = False
+) -> Snapshot:
+    """Read registers, tables, page tables, code, stack and KLOS's own structures.
+
+    ``redact`` keeps structures alone: no code, no stack, and nothing that lies beside a structure.
+    """
+    cpu = target.registers.read()
+    linear = _Noted(target.linear, not redact)
+    physical = _Noted(target.physical, not redact) if target.physical else None
+    noted = replace(target, registers=_Held(cpu), linear=linear, physical=physical)
+    klos = _found(target, symbols)
+    for step in _steps(noted, cpu, symbols, klos, redact):
+        with suppress(KlosdbgError):
+            step()
+    return Snapshot(
+        number=moment.number,
+        why=moment.why,
+        seconds=moment.seconds,
+        events=moment.events,
+        cpu=cpu,
+        linear=linear.kept(),
+        physical=physical.kept() if physical else {},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    cpu: Cpu
+
+    def read(self) -> Cpu:
+        """Give the registers that were read once."""
+        return self.cpu
+
+
+def _found(target: Target, symbols: Symbols | None) -> Klos | None:
+    try:
+        return find_klos(target, symbols)
+    except KlosdbgError:
+        return None
+
+
+def _steps(
+    target: Target, cpu: Cpu, symbols: Symbols | None, klos: Klos | None, redact: bool
+) -> Iterator[Callable[[], object]]:
+    for reader in (read_gdt, read_ldt, read_idt, read_ivt, read_tss, read_segment_states):
+        yield lambda reader=reader: reader(target)  # type: ignore[misc]
+    if target.physical is not None:
+        yield lambda: _touch_page_tables(target.physical, cpu, cpu.cr3)
+    if klos is not None:
+        yield from _klos_steps(target, cpu, _Known(klos.address, symbols), klos)
+    if not redact:
+        yield lambda: _touch(target.linear, cpu.linear_pc - _BEFORE, _BEFORE + _CODE)
+        stack = cpu.segments["ss"].base + cpu.stack_pointer
+        yield lambda: _touch(target.linear, stack - _BEFORE, _BEFORE + _STACK)
+    if klos is not None and not redact:
+        yield lambda: _touch_text(target.linear, klos.info)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Symbols that know where ``klos_info`` is, so that nobody searches for it again."""
+
+    at: int
+    others: Symbols | None
+
+    def address(self, name: str) -> int | None:
+        """Look a symbol up."""
+        if name == "klos_info":
+            return self.at
+        return self.others.address(name) if self.others else None
+
+    def name(self, address: int) -> str | None:
+        """Name an address."""
+        return self.others.name(address) if self.others else None
+
+    def names(self) -> list[str]:
+        """List every symbol."""
+        return self.others.names() if self.others else ["klos_info"]
+
+    def frame(self, pc: int) -> tuple[str, int] | None:
+        """Say where the caller's frame is."""
+        return self.others.frame(pc) if self.others else None
+
+
+def _klos_steps(
+    target: Target, cpu: Cpu, symbols: Symbols, klos: Klos
+) -> Iterator[Callable[[], object]]:
+    yield lambda: read_klos(target, symbols)
+    if not klos.booted:
+        return
+    yield lambda: read_processes(target, symbols, True)
+    yield lambda: read_threads(target, symbols)
+    yield lambda: read_services(target, symbols)
+    yield lambda: read_handlers(target, symbols, True)
+    yield lambda: read_frames(target, symbols)
+    yield lambda: read_outcomes(target, symbols, "selftest")
+    yield lambda: _touch(target.linear, klos.info.mailbox, size_of(KlosMailbox))
+    for array in _arrays(klos.info):
+        yield lambda array=array: _touch(  # type: ignore[misc]
+            target.linear, array.address, min(array.count * array.entry_size, _MOST_ARRAY)
+        )
+    yield lambda: _touch_processes(target, cpu, klos.info)
+
+
+def _arrays(info: KlosInfo) -> list[KlosArray]:
+    return [getattr(info, m.name) for m in members(KlosInfo) if m.nested is KlosArray]
+
+
+def _touch_processes(target: Target, cpu: Cpu, info: KlosInfo) -> None:
+    for process in read_array(target, info.processes, KlosProcess, "processes"):
+        if process.cr3 and target.physical is not None:
+            _touch_page_tables(target.physical, cpu, process.cr3)
+            for frame in process.iomap_frames:
+                _touch(target.physical, frame, PAGE if frame else 0)
+
+
+def _touch_text(memory: Memory, info: KlosInfo) -> None:
+    for start, end in (
+        (info.core_text_start, info.core_text_end),
+        (info.os_text_start, info.os_text_end),
+    ):
+        _touch(memory, start, min(max(0, end - start), _MOST_TEXT))
+
+
+def _touch(memory: Memory, address: int, size: int) -> None:
+    start = max(0, address)
+    read_pages(memory, start, max(0, address + size - start))
+
+
+def _touch_page_tables(memory: Memory | None, cpu: Cpu, cr3: int) -> None:
+    """Read every paging structure that a root leads to, the upper ones first."""
+    if memory is None or cpu.paging == "off":
+        return
+    mode: Mode = "PSE" if cpu.paging == "32-bit" and cpu.cr4 & 0x10 else cpu.paging
+    width = 4 if LEVELS[mode] == 2 else 8
+    tables = {cr3 & (0xFFFF_FFE0 if mode == "PAE" else _ADDRESS)}
+    for level in range(LEVELS[mode], 0, -1):
+        size = 32 if mode == "PAE" and level == 3 else PAGE
+        ordered = sorted(tables)[:_MOST_TABLES]
+        raws = memory.read_many([(table, size) for table in ordered])
+        entries = (_entries(raw or b"", width, mode, level) for raw in raws)
+        tables = {e.address for table in entries for e in table if e.present and not e.maps_page}
+
+
+def _entries(raw: bytes, width: int, mode: Mode, level: int) -> Iterator[PageEntry]:
+    for at in range(0, len(raw), width):
+        yield decode_pte(int.from_bytes(raw[at : at + width], "little"), mode, level)
