@@ -338,6 +338,8 @@ struct klos_info {
 	uint32_t nmi_count;
 	uint32_t spurious_irqs;
 	uint32_t free_frames, total_frames;
+
+	uint32_t events_on; /* 0: nothing is written to the event ring, but event_count goes on; a debugger may set it */
 };
 
 /* klos_info.frames: owners that are no pid */

@@ -206,6 +206,7 @@ uint32_t run_attacks(void);
 uint32_t run_soak(uint32_t seconds);
 extern char run_option[64];
 void klos_ready(void);
+void orders_done(void);
 void system_main(void);
 
 #endif

@@ -29,6 +29,7 @@ void events_start(void)
 	klos_info.events.address = (uint32_t)events;
 	klos_info.events.count = EVENTS;
 	klos_info.events.entry_size = sizeof(events[0]);
+	klos_info.events_on = 1;
 	klos_info.handlers.address = (uint32_t)handler_table;
 	klos_info.handlers.count = 256;
 	klos_info.handlers.entry_size = sizeof(handler_table[0]);
@@ -147,10 +148,11 @@ static void settle(struct klos_frame *frame)
 void event_run(struct klos_frame *frame, handler *body)
 {
 	uint32_t seq = ++klos_info.event_count;
-	volatile struct klos_event *event = event_begin(frame, seq);
+	volatile struct klos_event *event = klos_info.events_on ? event_begin(frame, seq) : 0;
 
 	body(frame);
 	if (klos_info.event_depth == 1 && !(frame->request & KLOS_REQUEST_HALT))
 		settle(frame);
-	event_end(event, frame, seq);
+	if (event)
+		event_end(event, frame, seq);
 }

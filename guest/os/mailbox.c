@@ -6,6 +6,12 @@
 
 static struct klos_mailbox mailbox;
 
+/* Executed when the boot option's orders have been carried out. A place to stop at. */
+__attribute__((noinline)) void orders_done(void)
+{
+	__asm__ volatile("");
+}
+
 void mailbox_start(void)
 {
 	klos_info.mailbox = (uint32_t)&mailbox;
@@ -156,6 +162,13 @@ int mailbox_serve(void)
 	return 1;
 }
 
+static const char *argument_of(const char *command)
+{
+	while (*command && *command != ' ')
+		command++;
+	return command + (*command == ' ');
+}
+
 /* Do what the boot option `run` says, as if a debugger had asked: commands separated by commas, a colon for a blank. */
 void mailbox_order(const char *commands)
 {
@@ -167,6 +180,7 @@ void mailbox_order(const char *commands)
 		for (char *c = mailbox.command; *c; c++)
 			if (*c == ':')
 				*c = ' ';
+		mailbox.argument = parse_number(argument_of(mailbox.command));
 		mailbox.status = KLOS_MAILBOX_RUNNING;
 		mailbox_serve();
 		mailbox.status = KLOS_MAILBOX_EMPTY;

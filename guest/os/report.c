@@ -125,12 +125,14 @@ uint32_t run_soak(uint32_t seconds)
 	uint32_t deadline = klos_info.tick_count + seconds * klos_info.tick_rate, failed = 0;
 
 	do {
+		const struct process *touch, *count;
+		uint32_t code;
 		int error;
-		process_create("touch", "60", klos_info.current_pid, &error);
-		process_create("count", "", klos_info.current_pid, &error);
-		failed += run_selftests();
+		touch = process_create("touch", "60", klos_info.current_pid, &error);
+		failed += !touch || process_wait(touch->public.pid, &code) != 0;
+		count = process_create("count", "", klos_info.current_pid, &error);
+		failed += !count + run_selftests();
 		end_family("count");
-		end_family("touch");
 		processes_collect();
 	} while (klos_info.tick_count < deadline);
 	return failed;

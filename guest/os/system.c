@@ -59,6 +59,7 @@ void system_main(void)
 	critical_enter();
 	mailbox_order(run_option);
 	critical_leave();
+	orders_done();
 	for (;;)
 		wait_for_work();
 }
