@@ -328,6 +328,7 @@ class KlosInfo:
     spurious_irqs: U32
     free_frames: U32
     total_frames: U32
+    events_on: U32
 
 
 STRUCTURES: dict[str, type] = {
