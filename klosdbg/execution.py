@@ -1,5 +1,8 @@
 """Running the guest for a session: until it stops, to an address, over calls, out of a function."""
 
+import math
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, MemoryFault, TargetTimeout
@@ -79,6 +82,49 @@ def run_to(session: Session, address: int, missed: str, above_esp: int | None = 
             control.remove(address)
 
 
+def step_instructions(session: Session, count: int) -> Stop:
+    """Execute ``count`` instructions, into calls; fewer where something else stops the guest."""
+    for left in _countdown(session, count):
+        event = session.control.step()
+        if left and event.reason == "step" and not session.breakpoints:
+            continue
+        stop = stop_here(session, event)
+        if stop.reason != "step":
+            break
+    return stop
+
+
+def step_over_instructions(session: Session, count: int) -> Stop:
+    """Execute ``count`` instructions, over calls; fewer where something else stops the guest."""
+    for _ in _countdown(session, count):
+        stop = step_over(session)
+        if stop.reason != "step":
+            break
+    return stop
+
+
+def _countdown(session: Session, count: int) -> Iterator[int]:
+    """Count down to 0, as long as the session's time-out allows."""
+    ends = _deadline(session)
+    for left in reversed(range(count)):
+        yield left
+        if left:
+            _check_time(session, ends, f"{count - left} of {count} instructions")
+
+
+def _deadline(session: Session) -> float:
+    return time.monotonic() + (session.timeout or math.inf)
+
+
+def _check_time(session: Session, ends: float, what: str) -> None:
+    if time.monotonic() > ends:
+        place = _place(stop_here(session, session.control.wait(0)))
+        raise CommandError(
+            f"{what} took {session.timeout:g} s: the guest stands at {place} "
+            "(--timeout 0 waits for ever)"
+        )
+
+
 def step_over(session: Session) -> Stop:
     """Execute one instruction, and what it calls, up to the instruction after it."""
     cpu = read_cpu(session.target)
@@ -86,7 +132,12 @@ def step_over(session: Session) -> Stop:
     if instruction is None or not instruction.mnemonic.startswith(_RUNS_ELSEWHERE):
         return stop_here(session, session.control.step())
     after = cpu.linear_pc + instruction.size
-    stop = run_to(session, after, "the call did not return", above_esp=cpu.stack_pointer - 1)
+    stop = run_to(
+        session,
+        after,
+        "the call did not return ('s' goes into it)",
+        above_esp=cpu.stack_pointer - 1,
+    )
     return replace(stop, reason="step") if stop.linear == after else stop
 
 
@@ -107,7 +158,9 @@ def finish_frame(session: Session) -> Stop:
 
 def _step_out(session: Session) -> Stop:
     start = read_cpu(session.target).stack_pointer
+    ends = _deadline(session)
     while True:
+        _check_time(session, ends, "the way to a return")
         cpu = read_cpu(session.target)
         instruction = _instruction(session, cpu)
         returns = instruction is not None and instruction.mnemonic.startswith(_RETURNS)

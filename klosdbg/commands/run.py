@@ -1,12 +1,18 @@
 """Letting the guest run and stopping it: c, s, n, until, finish, interrupt, reset, detach, quit."""
 
 from argparse import Namespace
-from collections.abc import Callable
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
-from klosdbg.execution import finish_frame, run_to, run_until_stop, step_over, stop_here
-from klosdbg.models import Running, Stop
+from klosdbg.execution import (
+    finish_frame,
+    run_to,
+    run_until_stop,
+    step_instructions,
+    step_over_instructions,
+    stop_here,
+)
+from klosdbg.models import Running
 from klosdbg.read import resolve_code
 from klosdbg.session import Session
 
@@ -38,7 +44,7 @@ def continue_(session: Session, args: Namespace) -> object:
     aliases=("step", "si"),
 )
 def step(session: Session, args: Namespace) -> object:
-    return _repeat(session, args.count, lambda: stop_here(session, session.control.step()))
+    return step_instructions(session, _positive(args.count))
 
 
 @command(
@@ -50,7 +56,7 @@ def step(session: Session, args: Namespace) -> object:
     aliases=("next", "ni"),
 )
 def next_(session: Session, args: Namespace) -> object:
-    return _repeat(session, args.count, lambda: step_over(session))
+    return step_over_instructions(session, _positive(args.count))
 
 
 @command(
@@ -98,12 +104,7 @@ def quit_(session: Session, _args: Namespace) -> object:
     return None
 
 
-def _repeat(session: Session, count: int, once: Callable[[], Stop]) -> Stop:
+def _positive(count: int) -> int:
     if count < 1:
         raise UsageError("the count is at least 1")
-    stop = once()
-    for _ in range(count - 1):
-        if stop.reason != "step":
-            break
-        stop = once()
-    return stop
+    return count

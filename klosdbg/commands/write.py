@@ -43,7 +43,8 @@ def _set_register(session: Session, name: str, value: int) -> Written:
     writer.write(name, value)
     after = read_register(read_cpu(session.target), name)
     if after != value:
-        raise CommandError(f"{name} stayed {after:#x}: the target did not take {value:#x}")
+        became = "stayed" if after == before else "became"
+        raise CommandError(f"{name} {became} {after:#x}: the target did not take {value:#x}")
     return Written(name, f"{before:#x}", f"{after:#x}")
 
 

@@ -159,3 +159,25 @@ def test_a_halted_guest_steps(tiny: Driver) -> None:
     set_mode(tiny.session.target, 1)
     assert tiny.models("until halted")["symbol"] == "halted"
     assert tiny.models("s")["schema"] == "klosdbg/stop/1"
+
+
+def test_many_steps_are_bounded_in_time(tiny: Driver) -> None:
+    """``s N`` ends at the time-out, and where a breakpoint stands."""
+    tiny.session.timeout = 0.2
+    with pytest.raises(CommandError, match=r"of 10000000 instructions took 0.2 s: .*--timeout 0"):
+        tiny.line("s 10000000")
+    tiny.session.timeout = 20
+    tiny.line("b loop")
+    assert tiny.models("s 1000")["breakpoint"] == 1
+    assert tiny.models("n 1000")["breakpoint"] == 1
+    assert tiny.models("info b")["breakpoints"][0]["hits"] == 2
+
+
+def test_a_dump_ends_where_memory_ends(tiny: Driver) -> None:
+    """Without a size it shows what there is; with one it says how much that is."""
+    end = 1 << 22
+    assert tiny.models(f"mem {end - 8}")["size"] == 8
+    with pytest.raises(CommandError, match="only the first 8 are mapped"):
+        tiny.line(f"mem {end - 8} 16")
+    with pytest.raises(KlosdbgError, match="not mapped"):
+        tiny.line(f"mem {end}")
