@@ -150,7 +150,7 @@ def _steps(
     if target.physical is not None:
         yield lambda: _touch_page_tables(target.physical, cpu, cpu.cr3)
     if klos is not None:
-        yield from _klos_steps(target, cpu, _Known(klos.address, symbols), klos)
+        yield from _klos_steps(target, cpu, KnownKlos(klos.address, symbols), klos)
     if not redact:
         yield lambda: _touch(target.linear, cpu.linear_pc - _BEFORE, _BEFORE + _CODE)
         stack = cpu.segments["ss"].base + cpu.stack_pointer
@@ -160,7 +160,7 @@ def _steps(
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class KnownKlos:
     """Symbols that know where ``klos_info`` is, so that nobody searches for it again."""
 
     at: int
@@ -241,6 +241,8 @@ def _touch_page_tables(memory: Memory | None, cpu: Cpu, cr3: int) -> None:
         size = 32 if mode == "PAE" and level == 3 else PAGE
         ordered = sorted(tables)[:_MOST_TABLES]
         raws = memory.read_many([(table, size) for table in ordered])
+        if level == 1:
+            return
         entries = (_entries(raw or b"", width, mode, level) for raw in raws)
         tables = {e.address for table in entries for e in table if e.present and not e.maps_page}
 

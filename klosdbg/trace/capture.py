@@ -1,0 +1,211 @@
+"""Capturing a session: events, relocations, console, notes and snapshots, into a recording."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from klosdbg.errors import KlosdbgError
+from klosdbg.klos.abi import KlosRelocation
+from klosdbg.klos.constants import Cause
+from klosdbg.klos.find import SYMBOL, find_by_symbol, find_klos, read_array
+from klosdbg.ports import Symbols, Target
+from klosdbg.trace.event import Event
+from klosdbg.trace.event_data import event_data
+from klosdbg.trace.recording import Recording
+from klosdbg.trace.snapshot import KnownKlos, Moment, take_snapshot
+from klosdbg.wire.bundle import (
+    CONSOLE,
+    EVENTS,
+    MOST_SNAPSHOTS,
+    NOTES,
+    RELOCATIONS,
+    SYMBOLS,
+    Manifest,
+    Snapshot,
+)
+
+RELOCATION_SCHEMA = "klosdbg/relocation/1"
+_POLL = 0.5
+_VERSION = re.compile(r"\d+(\.\d+)+")
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the manifest says of this run that no target knows."""
+
+    klosdbg: str = ""
+    command_line: tuple[str, ...] = ()
+    image: str = ""
+    image_sha256: str = ""
+    replay: Mapping[str, Any] | None = None
+
+
+class Capture:
+    """A session that is being captured. ``failed`` counts the expectations that did not hold."""
+
+    def __init__(
+        self,
+        path: Path,
+        target: Target,
+        symbols: Symbols | None,
+        facts: Facts,
+        redact: bool = False,
+        warn: Warn = lambda _message: None,
+    ) -> None:
+        self._target = target
+        self._symbols = symbols
+        self._warn = warn
+        self._redact = redact
+        self._recording = Recording(path, _manifest(target, facts, redact))
+        self._began = time.monotonic()
+        self._polled = 0.0
+        self._console = 0
+        self._relocations = 0
+        self.events = 0
+        self.snapshots = 0
+        self.failed = 0
+
+    @property
+    def path(self) -> Path:
+        """Where the capture will be."""
+        return self._recording.path
+
+    @property
+    def directory(self) -> Path:
+        """Where it is written until then."""
+        return self._recording.directory
+
+    @property
+    def ended(self) -> str | None:
+        """Why it takes nothing more; None while it does."""
+        return self._recording.ended
+
+    @property
+    def seconds(self) -> float:
+        """The time since it began."""
+        return time.monotonic() - self._began
+
+    def event(self, event: Event) -> None:
+        """Record an event."""
+        self.events += 1
+        self._line(EVENTS, event_data(event))
+        if self.seconds - self._polled > _POLL:
+            self.poll()
+
+    def note(self, kind: str, text: str, **more: object) -> None:
+        """Record a note, a mark or an expectation."""
+        place = {"seconds": round(self.seconds, 6), "events": self.events}
+        self._line(NOTES, {"kind": kind, "text": text, **place, **more})
+
+    def mark(self, why: str) -> Snapshot | None:
+        """Take and record a snapshot; None where the limit is reached or the target is gone."""
+        if self.ended is not None or self.snapshots >= MOST_SNAPSHOTS:
+            return None
+        self._look_for_klos()
+        moment = Moment(self.snapshots + 1, why, self.seconds, self.events)
+        snapshot = take_snapshot(self._target, self._symbols, moment, self._redact)
+        self.poll()
+        self.snapshots += 1
+        self._guarded(lambda: self._recording.snapshot(snapshot))
+        return snapshot
+
+    def poll(self) -> None:
+        """Record what the guest printed and which relocations it made since the last time."""
+        self._polled = self.seconds
+        with suppress(KlosdbgError):
+            self._poll_console()
+        with suppress(KlosdbgError):
+            self._poll_relocations()
+
+    def finish(self, ended: str = "stopped", report: bytes = b"") -> Path:
+        """Write the capture, and return where it is; ``CommandError`` where it cannot be."""
+        self.poll()
+        last = {SYMBOLS: self._named(), "report.html": report}
+        return self._recording.finish(last, ended)
+
+    def _poll_console(self) -> None:
+        if self._target.read_console is not None:
+            printed = self._target.read_console()
+            self._guarded(lambda: self._recording.append(CONSOLE, printed[self._console :]))
+            self._console = max(self._console, len(printed))
+
+    def _poll_relocations(self) -> None:
+        for relocation in self._new_relocations():
+            self._line(RELOCATIONS, relocation_data(relocation))
+            self._relocations = relocation.seq
+
+    def _new_relocations(self) -> list[KlosRelocation]:
+        klos = find_by_symbol(self._target, self._symbols)
+        if klos is None or not klos.booted or klos.info.relocations == self._relocations:
+            return []
+        log = read_array(self._target, klos.info.relocation_log, KlosRelocation, "relocation_log")
+        return sorted((r for r in log if r.seq > self._relocations), key=lambda r: r.seq)
+
+    def _look_for_klos(self) -> None:
+        """Search an image without symbols once, and know where its self-description is after."""
+        if not (self._symbols and self._symbols.address(SYMBOL)):
+            with suppress(KlosdbgError):
+                klos = find_klos(self._target, self._symbols)
+                self._symbols = KnownKlos(klos.address, self._symbols)
+
+    def _line(self, name: str, record: Mapping[str, Any]) -> None:
+        self._guarded(lambda: self._recording.line(name, record))
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        before = self.ended
+        write()
+        if before is None and self.ended is not None:
+            self._warn(self._recording.kept(self.ended))
+
+    def _named(self) -> bytes:
+        names = dict(self._addresses())
+        return json.dumps(names, separators=(",", ":")).encode() if names else b""
+
+    def _addresses(self) -> Iterator[tuple[str, int]]:
+        if self._symbols is not None:
+            for name in self._symbols.names():
+                address = self._symbols.address(name)
+                if address is not None:
+                    yield name, address
+
+
+def relocation_data(relocation: KlosRelocation) -> dict[str, object]:
+    """Make the record of a relocation."""
+    plain: dict[str, object] = asdict(relocation)
+    causes = {cause.value: cause.name.lower() for cause in Cause}
+    plain["cause"] = causes.get(relocation.cause, str(relocation.cause))
+    plain["time"] = hex(relocation.time)
+    return {"schema": RELOCATION_SCHEMA, **plain}
+
+
+def _manifest(target: Target, facts: Facts, redact: bool) -> Manifest:
+    found = _VERSION.search(_ask(target, "info version"))
+    kvm = "kvm support: enabled" in _ask(target, "info kvm")
+    return replace(
+        Manifest(),
+        klosdbg=facts.klosdbg,
+        target=target.name,
+        qemu=found[0] if found else "",
+        accelerator="" if found is None else "kvm" if kvm else "tcg",
+        command_line=facts.command_line,
+        image=facts.image,
+        image_sha256=facts.image_sha256,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        redacted=redact,
+        replay=dict(facts.replay or {}),
+    )
+
+
+def _ask(target: Target, command: str) -> str:
+    try:
+        return target.monitor.command(command) if target.monitor else ""
+    except KlosdbgError:
+        return ""
