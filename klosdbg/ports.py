@@ -1,6 +1,6 @@
 """What a target can do, as narrow protocols, and the record that puts them together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -105,6 +105,7 @@ class Symbols(Protocol):
 class Target:
     """A target: the ports it has. A port it lacks is None.
 
+    ``read_general`` reads the registers that hold no hidden part, by GDB's names: quicker than all.
     ``address_bits`` is the width of the widest linear address that its processor can use.
     """
 
@@ -117,5 +118,6 @@ class Target:
     control: RunControl | None = None
     monitor: Monitor | None = None
     read_console: Callable[[], bytes] | None = None
+    read_general: Callable[[], Mapping[str, int]] | None = None
     close: Callable[[], None] = lambda: None
     address_bits: int = 32

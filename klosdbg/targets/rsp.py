@@ -81,6 +81,7 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         register_writer=RspRegisterWriter(stub),
         control=control,
         monitor=monitor,
+        read_general=registers.read_general,
         close=close,
         address_bits=64 if stub.description.is_64_bit else 32,
     )

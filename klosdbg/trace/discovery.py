@@ -1,0 +1,149 @@
+"""What leads from an event to its handler and back, found in the live tables and the code alone."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.ports import Target
+from klosdbg.read import read_cpu, read_gdt, read_idt, read_ldt, read_selector
+from klosdbg.trace.flow import Exit, Flow
+from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.descriptor import Descriptor, Gate, SystemSegment
+from klosdbg.x86.table import Table
+
+_TSS_EIP = 0x20
+_WAYS_BACK = ("iret", "hlt")
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """What a vector's gate leads to. ``entry`` is linear; ``exits`` are the far transfers reached.
+
+    ``bits`` is the width of what the processor pushes; a task gate pushes nothing.
+    """
+
+    vector: int
+    kind: str
+    dpl: int
+    selector: int
+    entry: int
+    bits: int
+    exits: tuple[Exit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnGate:
+    """A call gate that ring 3 may use, and the ways on from where it leads (``entry``, linear)."""
+
+    selector: int
+    entry: int
+    exits: tuple[Exit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPaths:
+    """Every stub by vector, and the gate that handlers return through, if there is one."""
+
+    stubs: Mapping[int, Stub]
+    return_gate: ReturnGate | None
+
+    @property
+    def entries(self) -> frozenset[int]:
+        """The linear addresses that events begin at; a task gate's is no stack frame's."""
+        return frozenset(s.entry for s in self.stubs.values() if s.kind != "task-gate")
+
+    @property
+    def outward(self) -> tuple[Exit, ...]:
+        """The far transfers that stubs reach, each once, in order of address."""
+        return _unique(stub.exits for stub in self.stubs.values())
+
+    @property
+    def inward(self) -> tuple[Exit, ...]:
+        """How an event ends that came back through the gate."""
+        gate = self.return_gate
+        return tuple(e for e in gate.exits if e.kind in _WAYS_BACK) if gate else ()
+
+
+def discover(target: Target) -> EventPaths:
+    """Follow the live IDT; ``CommandError`` where the processor has none, or none that is used."""
+    cpu = read_cpu(target)
+    idt = read_idt(target)
+    flow = Flow(target.linear)
+    stubs = {stub.vector: stub for stub in _stubs(target, cpu, idt, flow)}
+    if not stubs:
+        raise CommandError("no gate of the IDT is present: let the guest set them up first ('c')")
+    return EventPaths(stubs, _return_gate(target, cpu, flow))
+
+
+def _stubs(target: Target, cpu: Cpu, idt: Table, flow: Flow) -> Iterator[Stub]:
+    for entry in idt.expanded().entries:
+        gate = entry.descriptor
+        if not isinstance(gate, Gate) or not gate.present:
+            continue
+        if gate.kind == "task-gate":
+            yield from _task(target, entry.index, gate)
+        elif (base := _base(idt.bases, cpu, gate)) is not None:
+            start = (base + gate.offset) & _mask(gate.bits)
+            exits = flow.exits(start, gate.bits)
+            yield Stub(
+                entry.index,
+                gate.kind,
+                gate.dpl,
+                gate.target_selector,
+                start,
+                gate.bits,
+                exits,
+            )
+
+
+def _base(bases: Mapping[int, int], cpu: Cpu, gate: Gate) -> int | None:
+    return 0 if cpu.long_mode else bases.get(gate.target_selector & ~3)
+
+
+def _mask(bits: int) -> int:
+    return (1 << 64) - 1 if bits == 64 else (1 << 32) - 1
+
+
+def _task(target: Target, vector: int, gate: Gate) -> Iterator[Stub]:
+    try:
+        tss = read_selector(target, gate.target_selector).descriptor
+        if isinstance(tss, SystemSegment):
+            raw = target.linear.read(tss.base + _TSS_EIP, 4)
+            start = int.from_bytes(raw, "little")
+            yield Stub(vector, gate.kind, gate.dpl, gate.target_selector, start, 32, ())
+    except KlosdbgError:
+        return
+
+
+def _return_gate(target: Target, cpu: Cpu, flow: Flow) -> ReturnGate | None:
+    """Find the DPL-3 call gate whose code comes to an ``iret``: where a handler comes back to."""
+    found = (_followed(flow, cpu, *gate) for gate in _call_gates(target))
+    return next((gate for gate in found if any(e.kind == "iret" for e in gate.exits)), None)
+
+
+def _followed(flow: Flow, cpu: Cpu, selector: int, gate: Gate, base: int) -> ReturnGate:
+    start = (0 if cpu.long_mode else base) + gate.offset & _mask(gate.bits)
+    return ReturnGate(selector | 3, start, flow.exits(start, gate.bits))
+
+
+def _call_gates(target: Target) -> Iterator[tuple[int, Gate, int]]:
+    for read in (read_gdt, read_ldt):
+        try:
+            table = read(target)
+        except KlosdbgError:
+            continue
+        for entry in table.entries:
+            gate = entry.descriptor
+            if _usable(gate):
+                base = table.bases.get(gate.target_selector & ~3, 0)
+                yield table.selector(entry.index), gate, base
+
+
+def _usable(gate: Descriptor) -> TypeGuard[Gate]:
+    return isinstance(gate, Gate) and gate.kind == "call-gate" and gate.present and gate.dpl == 3
+
+
+def _unique(groups: Iterable[tuple[Exit, ...]]) -> tuple[Exit, ...]:
+    found = {e.address: e for group in groups for e in group}
+    return tuple(found[address] for address in sorted(found))
