@@ -42,7 +42,7 @@ def snapshot_target(snapshot: Snapshot, name: str, console: bytes = b"") -> Targ
         linear=StoredMemory("linear", snapshot.linear),
         physical=StoredMemory("physical", snapshot.physical),
         read_console=lambda: console,
-        address_bits=64 if "rip" in snapshot.cpu.gpr else 32,
+        address_bits=64 if "rsp" in snapshot.cpu.gpr else 32,
     )
 
 

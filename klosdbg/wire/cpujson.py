@@ -8,6 +8,7 @@ from klosdbg.errors import DataError
 from klosdbg.x86.cpu import GPR32, SEGMENTS, Cpu, SegmentRegister, TableRegister
 
 _SEGMENTS = (*SEGMENTS, "ldtr", "tr")
+_GPR64 = tuple(name.replace("e", "r", 1) for name in GPR32)
 _CONTROL = ("eip", "eflags", "cr0", "cr2", "cr3", "cr4", "efer")
 _FLAGS = ("a20", "smm", "hlt")
 _WIDEST = 64
@@ -42,7 +43,7 @@ def decode_cpu(plain: Mapping[str, Any], name: str) -> Cpu:
 
 def _cpu(plain: Mapping[str, Any]) -> Cpu:
     gpr = {str(name): _number(value) for name, value in plain["gpr"].items()}
-    if not set(GPR32) <= set(gpr):
+    if not (set(GPR32) <= set(gpr) or set(_GPR64) <= set(gpr)):
         raise ValueError("a general register is missing")
     control: dict[str, Any] = {name: _number(plain[name]) for name in _CONTROL}
     return Cpu(
@@ -68,7 +69,7 @@ def _segment(name: str, plain: Mapping[str, Any]) -> SegmentRegister:
 
 
 def _table(plain: Mapping[str, Any]) -> TableRegister:
-    return TableRegister(_number(plain["base"]), _number(plain["limit"], 16))
+    return TableRegister(_number(plain["base"]), _number(plain["limit"], 32))
 
 
 def _number(value: str, bits: int = _WIDEST) -> int:
