@@ -1,0 +1,96 @@
+"""Models of capturing: what was started, taken, found and compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureState:
+    """How a capture stands; ``where`` is its file, or its directory while it is written."""
+
+    state: Literal["recording", "written"]
+    where: str
+    events: int
+    snapshots: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A snapshot: when and why it was taken, where the processor stood, and how much it holds."""
+
+    number: int
+    why: str
+    seconds: float
+    events: int
+    cs: int
+    eip: int
+    symbol: str | None
+    size: int
+    shown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotList:
+    """The snapshots of a session or of a capture."""
+
+    snapshots: tuple[SnapshotInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field that differs: of which entry, and its value before and after; None: not there."""
+
+    where: str
+    field: str
+    before: int | str | None
+    after: int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What differs between two states; ``uncompared`` names what could not be read in both."""
+
+    before: str
+    after: str
+    changes: tuple[FieldChange, ...]
+    uncompared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureNote:
+    """A note, a mark or an expectation as it was recorded."""
+
+    kind: str
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """An expectation, and whether it held; ``names`` holds the values that it spoke of."""
+
+    expression: str
+    held: bool
+    found: str = ""
+
+    @property
+    def failure(self) -> str | None:
+        """Say that it did not hold, or None."""
+        if self.held:
+            return None
+        return f"expected {self.expression}" + (f": {self.found}" if self.found else "")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSummary:
+    """What an opened capture holds."""
+
+    name: str
+    facts: Mapping[str, str]
+    events: int
+    relocations: int
+    snapshots: int
+    notes: tuple[CaptureNote, ...]
+    damage: str

@@ -1,0 +1,71 @@
+"""What an opened capture says: its events, relocations, notes and snapshots."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from klosdbg.errors import DataError
+from klosdbg.trace.event import Event
+from klosdbg.trace.event_data import event_of
+from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest, Snapshot
+from klosdbg.wire.bundle_read import Bundle
+
+
+class Snapshots(Mapping[int, Snapshot]):
+    """The snapshots of a capture by number, each read when it is first asked for."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._heads = {int(head["number"]): head for head in bundle.heads}
+        self._read: dict[int, Snapshot] = {}
+
+    def __getitem__(self, number: int) -> Snapshot:
+        if number not in self._read:
+            self._read[number] = self._bundle.snapshot(self._heads[number])
+        return self._read[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._heads)
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An opened capture under the name that the user gave."""
+
+    name: str
+    bundle: Bundle
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was recorded, with what, and when."""
+        return self.bundle.manifest
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """The snapshots by number."""
+        return Snapshots(self.bundle)
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """The events, those left out that are damaged."""
+        return list(self._events())
+
+    def _events(self) -> Iterator[Event]:
+        for number, line in enumerate(self.bundle.lines(EVENTS), 1):
+            try:
+                yield event_of(line)
+            except DataError as error:
+                self.bundle.damage.append(f"{EVENTS}: event {number}: {error}")
+
+    @cached_property
+    def relocations(self) -> list[Line]:
+        """The relocations, as recorded."""
+        return list(self.bundle.lines(RELOCATIONS))
+
+    @cached_property
+    def notes(self) -> list[Line]:
+        """Notes, marks and expectations."""
+        return list(self.bundle.lines(NOTES))
