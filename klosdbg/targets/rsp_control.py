@@ -53,10 +53,9 @@ class RspControl:
         """Wait for the guest to stop; at once where it is stopped, and then say why once more."""
         if not self._stub.resumed:
             return self._last
-        payload = self._stub.wait_stop(timeout)
-        if payload is None:
+        if not self._stub.link.wait_stop(timeout):
             raise TargetTimeout(f"the guest still runs after {timeout:g} s")
-        return self._note(parse_stop(payload))
+        return self._take_stop()
 
     def step(self) -> StopEvent:
         """Execute one instruction; one that waits (``hlt``) is interrupted after a second."""
@@ -67,10 +66,9 @@ class RspControl:
         """Stop a running guest; a stopped one stays as it is."""
         if self._stub.running:
             self._stub.link.send_interrupt()
-            payload = self._stub.wait_stop(REPLY_TIMEOUT)
-            if payload is None:
+            if not self._stub.link.wait_stop(REPLY_TIMEOUT):
                 raise TargetLost(f"the guest did not stop in {REPLY_TIMEOUT:g} s: is QEMU hung?")
-            return self._note(parse_stop(payload))
+            return self._take_stop()
         return self.wait(0)
 
     def insert(self, address: int) -> None:
@@ -104,10 +102,15 @@ class RspControl:
         self._stub.leave(sorted(self._armed))
 
     def _step(self) -> StopEvent:
-        self._stub.resume([], b"s")
-        self._stepping = True
-        payload = self._stub.wait_stop(_STEP_PATIENCE)
-        return self._note(parse_stop(payload)) if payload else self.interrupt()
+        with interrupts_deferred:
+            self._stub.resume([], b"s")
+            self._stepping = True
+            arrived = self._stub.link.wait_stop(_STEP_PATIENCE)
+            return self._take_stop() if arrived else self.interrupt()
+
+    def _take_stop(self) -> StopEvent:
+        with interrupts_deferred:
+            return self._note(parse_stop(self._stub.take_stop()))
 
     def _go(self) -> None:
         gone = sorted(self._armed - self._wanted.keys())

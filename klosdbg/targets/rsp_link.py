@@ -128,21 +128,24 @@ class RspLink:
                 replies += self._receive(REPLY_TIMEOUT)
             return replies
 
-    def wait_stop(self, timeout: float | None) -> bytes | None:
-        """Wait for a stop reply; None after ``timeout`` seconds. Nothing is lost on Ctrl-C."""
+    def wait_stop(self, timeout: float | None) -> bool:
+        """Wait until there is a stop reply to take; tell whether one came in ``timeout`` seconds.
+
+        Nothing is lost on Ctrl-C.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._stops:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._readable(remaining):
-                return None
+                return False
             with interrupts_deferred:
                 self._only_frame = b""
                 self._take(self._read())
                 self._acknowledge()
-        return self._stops.popleft()
+        return True
 
     def take_stop(self) -> bytes | None:
-        """Return a stop reply that came unasked during an earlier exchange."""
+        """Return a stop reply that has come: waited for, or unasked during an earlier exchange."""
         return self._stops.popleft() if self._stops else None
 
     def send_interrupt(self) -> None:

@@ -24,7 +24,7 @@ _STEP_MASK = 7
 class RspStub:
     """A stub that has been greeted. ``was_running`` tells whether connecting stopped the guest.
 
-    ``resumed`` holds from a resume until ``wait_stop`` has returned the stop reply to it.
+    ``resumed`` holds from a resume until ``take_stop`` has returned the stop reply to it.
     ``stopped_among`` holds the breakpoints that were armed when one of them stopped the guest; None
     when the program counter may be anywhere. ``cpu`` is what was read since the last stop, which
     ``stopped_thread`` (from 1) reported.
@@ -36,7 +36,6 @@ class RspStub:
         self.stopped_among: frozenset[int] | None = None
         self.stopped_thread = 1
         self.resumed = False
-        self._arrived: bytes | None = None
         self.features = self._greet()
         self.was_running = link.take_stop() is not None
         self.description = self._describe()
@@ -55,22 +54,20 @@ class RspStub:
     @property
     def running(self) -> bool:
         """Tell whether the guest runs, noticing a stop that has already arrived."""
-        if self.resumed and self._arrived is None:
-            self._arrived = self.link.wait_stop(0)
-        return self.resumed and self._arrived is None
+        return self.resumed and not self.link.wait_stop(0)
 
     def resume(self, before: Sequence[bytes], action: bytes) -> list[bytes]:
         """Send requests and then ``c`` or ``s``; return the replies to the requests."""
         self.require_stopped()
         self.forget_registers()
-        self.resumed, self._arrived = True, None
+        self.resumed = True
         return self.link.resume(before, action)
 
-    def wait_stop(self, timeout: float | None) -> bytes | None:
-        """Wait for the stop reply to the last resume; None after ``timeout`` seconds."""
-        payload = self._arrived or self.link.wait_stop(timeout)
-        if payload is not None:
-            self.resumed, self._arrived = False, None
+    def take_stop(self) -> bytes:
+        """Return the stop reply to the last resume, which ``link.wait_stop`` has waited for."""
+        payload = self.link.take_stop()
+        assert payload is not None
+        self.resumed = False
         return payload
 
     def require_stopped(self) -> None:

@@ -137,7 +137,7 @@ def test_colour_is_for_those_who_want_it(tmp_path: Path, env: dict[str, str]) ->
         shell.expect(PROMPT)
         shell.line("regs", "gdtr")
         assert shell.ends() == 0
-        assert bool(re.search(rb"\x1b\[[0-9;]*3[0-9]", shell.raw)) != bool(env)
+        assert bool(re.search(rb"\x1b\[([0-9;]*;)?3[0-7]m", shell.raw)) != bool(env)
 
 
 def test_a_history_that_cannot_be_kept(tmp_path: Path) -> None:
