@@ -9,8 +9,8 @@ from typing import Any
 
 from klosdbg.errors import DataError, MemoryFault
 from klosdbg.ports import Memory, Target
-from klosdbg.targets.capture import StoredMemory
 from klosdbg.wire.elfnotes import NAME, decode_qemu_note
+from klosdbg.wire.stored import StoredMemory
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.paging import Mode, Paging, walk
 

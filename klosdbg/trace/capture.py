@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from klosdbg.errors import KlosdbgError
+from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.klos.abi import KlosRelocation
 from klosdbg.klos.constants import Cause
 from klosdbg.klos.find import SYMBOL, find_by_symbol, find_klos, read_array
@@ -105,12 +105,12 @@ class Capture:
         place = {"seconds": round(self.seconds, 6), "events": self.events}
         self._line(NOTES, {"kind": kind, "text": text, **place, **more})
 
-    def mark(self, why: str) -> Snapshot | None:
-        """Take and record a snapshot; None where the limit is reached or the target is gone."""
-        if self.ended is not None or self.snapshots >= MOST_SNAPSHOTS:
-            return None
+    def mark(self, number: int, why: str) -> Snapshot:
+        """Take and record a snapshot; a recording that has ended does not keep it."""
+        if number > MOST_SNAPSHOTS:
+            raise CommandError(f"{MOST_SNAPSHOTS} snapshots are the limit: 'capture stop' here")
         self._look_for_klos()
-        moment = Moment(self.snapshots + 1, why, self.seconds, self.events)
+        moment = Moment(number, why, self.seconds, self.events)
         snapshot = take_snapshot(self._target, self._symbols, moment, self._redact)
         self.poll()
         self.snapshots += 1

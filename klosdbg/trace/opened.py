@@ -1,14 +1,17 @@
 """What an opened capture says: its events, relocations, notes and snapshots."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from klosdbg.errors import DataError
+from klosdbg.ports import Target
 from klosdbg.trace.event import Event
 from klosdbg.trace.event_data import event_of
 from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest, Snapshot
 from klosdbg.wire.bundle_read import Bundle
+from klosdbg.wire.stored import StoredMemory
+from klosdbg.x86.cpu import Cpu
 
 
 class Snapshots(Mapping[int, Snapshot]):
@@ -69,3 +72,28 @@ class Opened:
     def notes(self) -> list[Line]:
         """Notes, marks and expectations."""
         return list(self.bundle.lines(NOTES))
+
+
+def snapshot_target(
+    snapshot: Snapshot, name: str, read_console: Callable[[], bytes] | None = None
+) -> Target:
+    """Make a target of a snapshot. It cannot run, and nothing in it can be written."""
+    return Target(
+        name=f"{name}, snapshot {snapshot.number}",
+        registers=HeldRegisters(snapshot.cpu),
+        linear=StoredMemory("linear", snapshot.linear),
+        physical=StoredMemory("physical", snapshot.physical),
+        read_console=read_console,
+        address_bits=64 if "rsp" in snapshot.cpu.gpr else 32,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRegisters:
+    """Registers that were read once."""
+
+    cpu: Cpu
+
+    def read(self) -> Cpu:
+        """Give them."""
+        return self.cpu

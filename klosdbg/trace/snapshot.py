@@ -27,6 +27,7 @@ from klosdbg.read import (
     read_segment_states,
     read_tss,
 )
+from klosdbg.trace.opened import HeldRegisters
 from klosdbg.wire.bundle import Snapshot
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte
@@ -110,7 +111,7 @@ def take_snapshot(
     cpu = target.registers.read()
     linear = _Noted(target.linear, not redact)
     physical = _Noted(target.physical, not redact) if target.physical else None
-    noted = replace(target, registers=_Held(cpu), linear=linear, physical=physical)
+    noted = replace(target, registers=HeldRegisters(cpu), linear=linear, physical=physical)
     klos = _found(target, symbols)
     for step in _steps(noted, cpu, symbols, klos, redact):
         with suppress(KlosdbgError):
@@ -124,15 +125,6 @@ def take_snapshot(
         linear=linear.kept(),
         physical=physical.kept() if physical else {},
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    cpu: Cpu
-
-    def read(self) -> Cpu:
-        """Give the registers that were read once."""
-        return self.cpu
 
 
 def _found(target: Target, symbols: Symbols | None) -> Klos | None:
