@@ -140,6 +140,13 @@ class ConsoleText:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """A line of a script's own, between what its commands show."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelpText:
     """Help, ready to read; ``commands`` maps names to summaries."""
 

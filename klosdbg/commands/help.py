@@ -1,11 +1,11 @@
-"""help: every command by what it is for, or one command whole."""
+"""help: every command by what it is for, or one command whole; echo: a script's own words."""
 
 import textwrap
 from argparse import Namespace
 
 from klosdbg.commands.base import Command, arg, command
 from klosdbg.errors import CommandError
-from klosdbg.models import HelpText
+from klosdbg.models import HelpText, Remark
 from klosdbg.session import Session
 
 HEADINGS = {
@@ -36,6 +36,17 @@ def help_(_session: Session, args: Namespace) -> object:
         raise CommandError(f"no command {name!r}: 'help' lists them")
     chosen = commands[name]
     return HelpText(chosen.help(), ((chosen.name, chosen.summary),))
+
+
+@command(
+    "echo",
+    "print a line, to say what a script shows next",
+    arg("words", nargs="*", metavar="WORD", help="what to print"),
+    example="echo The tables at klos_ready:",
+    group="tools",
+)
+def echo(_session: Session, args: Namespace) -> object:
+    return Remark(" ".join(args.words))
 
 
 def _overview(commands: list[Command]) -> HelpText:

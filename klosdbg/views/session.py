@@ -9,6 +9,7 @@ from klosdbg.models import (
     HelpText,
     Listing,
     MemoryDump,
+    Remark,
     Running,
     Stop,
     SymbolInfo,
@@ -207,6 +208,16 @@ def _(model: ConsoleText, _style: Style) -> str:
 @data.register
 def _(model: ConsoleText, _style: Style) -> dict[str, object]:
     return {"schema": "klosdbg/console/1", "text": printable(model.raw)}
+
+
+@text.register
+def _(model: Remark, style: Style) -> str:
+    return style.paint("bold", model.text) or " "
+
+
+@data.register
+def _(model: Remark, _style: Style) -> dict[str, object]:
+    return {"schema": "klosdbg/echo/1", "text": model.text}
 
 
 @text.register
