@@ -89,7 +89,8 @@ class Event:
 
     ``depth`` is 1 for an event that interrupted no other one. ``stub`` and ``handler`` are linear
     addresses. None means that the recorder did not see it; ``resumed`` is None for an event that
-    never came back.
+    never came back. ``shared_stub``: other vectors lead to the same stub, and ``vector`` is the
+    lowest of them.
     """
 
     seq: int
@@ -114,6 +115,7 @@ class Event:
     recorder: Recorder = "stopping"
     stub_symbol: str | None = None
     handler_symbol: str | None = None
+    shared_stub: bool = False
 
     @property
     def name(self) -> str | None:

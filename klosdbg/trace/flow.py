@@ -79,7 +79,8 @@ class Flow:
         return self._blocks[key]
 
     def _read_block(self, start: int, bits: int) -> _Block:
-        at, before = start, []
+        at = start
+        before: list[str] = []
         while len(before) < _MOST_IN_BLOCK:
             code = self._code(at)
             instructions = disassemble(code, at, bits, _WINDOW // 4) if code else []

@@ -1,0 +1,118 @@
+"""What both recorders need to know of a running KLOS: addresses, processes, kinds of events."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from klosdbg.errors import KlosdbgError
+from klosdbg.klos.abi import KlosFrame, KlosInfo, KlosProcess
+from klosdbg.klos.constants import Origin as KlosOrigin
+from klosdbg.klos.find import booted_klos, read_numbers, try_read
+from klosdbg.klos.layout import members
+from klosdbg.ports import Symbols, Target
+from klosdbg.trace.event import Back, Origin, Place
+from klosdbg.x86.vectors import PUSH_ERROR_CODE
+
+ORIGINS: Mapping[int, Origin] = {
+    KlosOrigin.RING3: "program",
+    KlosOrigin.IDLE: "idle",
+    KlosOrigin.GATE: "gate",
+}
+_FIRST_IRQ, _LAST_IRQ = 32, 47
+_OFFSETS = {m.name: m.offset for m in members(KlosInfo)}
+_RUNNING = struct.Struct("<IIII")
+_IDS = struct.Struct("<II")
+_TSS_ESP0 = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Who runs: event depth, and process and thread, 0 while the processor idles."""
+
+    depth: int
+    pid: int
+    tid: int
+
+
+class KlosFacts:
+    """A booted KLOS. ``CommandError`` where there is none, or one of another version."""
+
+    def __init__(self, target: Target, symbols: Symbols | None) -> None:
+        klos = booted_klos(target, symbols)
+        self.address = klos.address
+        self.info = klos.info
+        self._target = target
+        self._symbols = symbols
+        self._names: dict[int, str] = {}
+        self._stubs = read_numbers(target, self.info.stubs, 4, "stubs")
+
+    def offset(self, field: str) -> int:
+        """Give the linear address of a field of ``klos_info``."""
+        return self.address + _OFFSETS[field]
+
+    def symbol(self, address: int) -> str | None:
+        """Name a linear address."""
+        return self._symbols.name(address) if self._symbols else None
+
+    def process(self, pid: int) -> str | None:
+        """Name a process; pids are never used twice, so what was read once stays true."""
+        if pid and pid not in self._names:
+            found = try_read(self._target, self.info.processes, KlosProcess, "processes")
+            self._names |= {p.pid: p.name for p in found}
+        return self._names.get(pid) if pid else None
+
+    def running_request(self) -> tuple[int, int]:
+        """Say what ``running`` wants to be read, as ``(address, size)``."""
+        return self.offset("event_depth"), _RUNNING.size
+
+    def running(self, raw: bytes) -> Running:
+        """Tell who runs from what ``running_request`` read."""
+        depth, thread, _pid, _off = _RUNNING.unpack(raw)
+        pid, tid = self._ids(thread) if thread else (0, 0)
+        return Running(depth, pid, tid)
+
+    def esp0_request(self) -> tuple[int, int]:
+        """Where TSS.ESP0 is, as ``(address, size)``."""
+        return self.info.tss + _TSS_ESP0, 4
+
+    def _ids(self, thread: int) -> tuple[int, int]:
+        try:
+            tid, pid = _IDS.unpack(self._target.linear.read(thread, _IDS.size))
+        except KlosdbgError:
+            return 0, 0
+        return pid, tid
+
+    def source(self, origin: Origin, cs: int, eip: int, ss: int, esp: int) -> Place:
+        """Say where an event hit; in the idle loop there is nothing that was pushed."""
+        if origin == "idle":
+            core = self.info.core_code
+            return Place(core, eip, eip, 0, None, None, self.symbol(eip))
+        return self.place(cs, eip, ss, esp)
+
+    def place(self, cs: int, eip: int, ss: int, esp: int) -> Place:
+        """Say where a program stands: code segments of KLOS have base 0."""
+        return Place(cs, eip, eip, cs & 3, ss, esp, self.symbol(eip))
+
+    def resumed(self, idle: bool, frame: KlosFrame) -> Place:
+        """Say where an event ends: where the frame says, or in the idle loop."""
+        if idle:
+            return self.source("idle", 0, self.info.idle_site, 0, 0)
+        return self.place(frame.cs, frame.eip, frame.ss, frame.esp)
+
+    def stub(self, vector: int) -> int | None:
+        """Give the linear address of a vector's ring-0 stub."""
+        return self._stubs[vector] if vector < len(self._stubs) else None
+
+    def back(self) -> Back:
+        """Describe the way back: every handler of KLOS ends with the call gate."""
+        return Back("call-gate", self.info.gate_selector, self.info.return_gate)
+
+
+def error_code_of(vector: int, pushed: int) -> int | None:
+    """Give the error code that a vector pushed; None where it pushes none."""
+    return pushed if vector in PUSH_ERROR_CODE else None
+
+
+def ends_interrupt(vector: int) -> bool:
+    """Tell whether the event core sends an end of interrupt for a vector."""
+    return _FIRST_IRQ <= vector <= _LAST_IRQ

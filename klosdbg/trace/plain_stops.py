@@ -1,0 +1,208 @@
+"""Where to stop a guest of which nothing is known, and what each stop tells.
+
+Each stub's first instruction, where the stack holds what the processor pushed, and each ``iret``
+and far return that stubs reach. An ``iret`` with the stack where it was at the beginning ends the
+event; a transfer to an outer ring before that is the way out to a handler.
+"""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from itertools import count
+
+from klosdbg.errors import CommandError
+from klosdbg.ports import Memory, Target
+from klosdbg.trace.discovery import EventPaths, Stub
+from klosdbg.trace.event import Back, Event, Place, Resumed, Spent, Time, Transfer
+from klosdbg.trace.flow import Exit
+from klosdbg.trace.pending import Pending
+from klosdbg.trace.registers import QuickRegisters, Registers, cpl_of
+from klosdbg.x86.vectors import PUSH_ERROR_CODE
+
+_STACK_SPAN = 64 << 10
+_MOST_PENDING = 256
+_FAR = ("iret", "lret")
+_FLAGS_FIXED, _FLAGS_ZERO = 0x2, 0xFFC0_8028
+_VM = 1 << 17
+_PAGE_FAULT = 14
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What the processor pushed. ``at`` is the linear address of the saved EIP."""
+
+    at: int
+    eip: int
+    cs: int
+    eflags: int
+    esp: int | None
+    ss: int | None
+    error_code: int | None
+
+
+class PlainStops:
+    """Follow the events of any guest from stop to stop; ``wanted`` is where to stop."""
+
+    def __init__(
+        self,
+        target: Target,
+        paths: EventPaths,
+        registers: QuickRegisters,
+        vectors: Collection[int] = (),
+    ) -> None:
+        self._memory = target.linear
+        self._registers = registers
+        self._gate = paths.return_gate
+        chosen = [s for v, s in sorted(paths.stubs.items()) if not vectors or v in vectors]
+        self._entries = _by_entry([s for s in chosen if s.kind != "task-gate"])
+        if not self._entries:
+            raise CommandError("none of these vectors has a gate that stays in its task: see 'idt'")
+        exits = [e for e in (*paths.outward, *paths.inward) if e.kind in _FAR]
+        self._exits = {e.address: e for e in exits}
+        self._pending: dict[int, Pending] = {}
+        self._numbers = count(1)
+        self._bits = max(s.bits for s in chosen)
+        self.wanted = frozenset(self._entries) | self._exits.keys()
+
+    def at(self, registers: Registers) -> list[Event]:
+        """Note a stop at one of the wanted places; return the events that it ends."""
+        done: list[Event] = []
+        if registers.pc in self._entries:
+            done += self._begin(registers, self._entries[registers.pc])
+        if registers.pc in self._exits:
+            done += self._leave(registers, self._exits[registers.pc])
+        return done
+
+    def drop(self) -> list[Event]:
+        """Give up the events that are under way, as having never come back."""
+        dropped = [pending.event for pending in self._pending.values()]
+        self._pending = {}
+        return dropped
+
+    def _begin(self, registers: Registers, stubs: tuple[Stub, ...]) -> list[Event]:
+        stub = stubs[0]
+        frame = read_frame(self._memory, registers.stack, stub.vector, stub.bits, registers.cpl)
+        if frame is None:
+            return []
+        gone = [p for p in self._pending if 0 <= frame.at - p < _STACK_SPAN]
+        abandoned = [self._pending.pop(p).event for p in gone]
+        if len(self._pending) >= _MOST_PENDING:
+            abandoned.append(self._pending.pop(next(iter(self._pending))).event)
+        depth = 1 + sum(0 < p - frame.at < _STACK_SPAN for p in self._pending)
+        now = time.monotonic_ns()
+        event = self._event(now, registers, stub, frame, depth, len(stubs) > 1)
+        self._pending[frame.at] = Pending(frame.at, event, now, registers.cr3)
+        return abandoned
+
+    def _event(
+        self, now: int, registers: Registers, stub: Stub, frame: _Frame, depth: int, shared: bool
+    ) -> Event:
+        return Event(
+            seq=next(self._numbers),
+            time=Time(now, "host-ns", perturbed=True),
+            vector=stub.vector,
+            error_code=frame.error_code,
+            source=self._place(frame),
+            stub=stub.entry,
+            out=None,
+            handler=None,
+            back=None,
+            tlb_flush=None,
+            eoi=None,
+            resumed=None,
+            depth=depth,
+            process=None,
+            cr2=registers.cr2 if stub.vector == _PAGE_FAULT else None,
+            shared_stub=shared,
+        )
+
+    def _place(self, frame: _Frame) -> Place:
+        linear = self._registers.linear(frame.cs, frame.eip, frame.eflags)
+        cpl = cpl_of(frame.cs, frame.eflags)
+        return Place(frame.cs, frame.eip, linear, cpl, frame.ss, frame.esp)
+
+    def _leave(self, registers: Registers, found: Exit) -> list[Event]:
+        pending = self._pending.get(registers.stack) if found.kind == "iret" else None
+        if pending is not None:
+            return [self._complete(registers, pending, found)]
+        self._outward(registers, found)
+        return []
+
+    def _complete(self, registers: Registers, pending: Pending, found: Exit) -> Event:
+        del self._pending[pending.frame]
+        event = pending.event
+        frame = _read_pushed(self._memory, pending.frame, self._bits, registers.cpl)
+        place = self._place(frame) if frame else event.source
+        flushed = True if registers.cr3 != pending.cr3 else None
+        gate = self._gate if event.out else None
+        back = (
+            Back("call-gate", gate.selector, gate.entry)
+            if gate
+            else Back("iret", None, found.address)
+        )
+        return pending.finished(
+            back=back,
+            tlb_flush=flushed,
+            resumed=Resumed(place, place.linear != event.source.linear),
+            spent=Spent(time.monotonic_ns() - pending.since, None),
+        )
+
+    def _outward(self, registers: Registers, found: Exit) -> None:
+        width = self._bits // 8
+        inner = min((p for p in self._pending if p >= registers.stack), default=None)
+        raw = self._memory.read_many([(registers.stack, 5 * width)])[0]
+        if inner is None or raw is None:
+            return
+        eip, cs, *rest = _words(raw, width)
+        esp, ss = rest[1:3] if found.kind == "iret" else rest[:2]
+        if cs & 3 <= registers.cpl:
+            return
+        handler = self._registers.base(cs & 0xFFFF) + eip
+        out = Transfer(
+            found.kind, found.address, registers.cpl, cs & 3, cs & 0xFFFF, eip, ss & 0xFFFF, esp
+        )
+        pending = self._pending[inner]
+        event = replace(pending.event, out=out, handler=handler)
+        self._pending[inner] = replace(pending, event=event)
+
+
+def read_frame(memory: Memory, stack: int, vector: int, bits: int, cpl: int) -> _Frame | None:
+    """Read what the processor pushed for a vector; None where the stack cannot be read.
+
+    ``int n`` pushes no error code, so the flags tell where they lie.
+    """
+    width = bits // 8
+    if vector in PUSH_ERROR_CODE:
+        frame = _read_pushed(memory, stack + width, bits, cpl)
+        if frame is not None and _are_flags(frame.eflags):
+            raw = memory.read_many([(stack, min(width, 4))])[0]
+            return (
+                frame if raw is None else replace(frame, error_code=int.from_bytes(raw, "little"))
+            )
+    return _read_pushed(memory, stack, bits, cpl)
+
+
+def _are_flags(value: int) -> bool:
+    return bool(value & _FLAGS_FIXED) and not value & _FLAGS_ZERO
+
+
+def _read_pushed(memory: Memory, at: int, bits: int, cpl: int) -> _Frame | None:
+    width = bits // 8
+    raws = memory.read_many([(at, 3 * width), (at + 3 * width, 2 * width)])
+    if raws[0] is None:
+        return None
+    eip, cs, eflags = _words(raws[0], width)
+    outer = bits == 64 or cs & 3 > cpl or eflags & _VM
+    esp, ss = _words(raws[1], width) if outer and raws[1] is not None else (None, None)
+    return _Frame(at, eip, cs & 0xFFFF, eflags, esp, None if ss is None else ss & 0xFFFF, None)
+
+
+def _words(raw: bytes, width: int) -> list[int]:
+    return [int.from_bytes(raw[i : i + width], "little") for i in range(0, len(raw), width)]
+
+
+def _by_entry(stubs: list[Stub]) -> dict[int, tuple[Stub, ...]]:
+    found: dict[int, tuple[Stub, ...]] = {}
+    for stub in stubs:
+        found[stub.entry] = (*found.get(stub.entry, ()), stub)
+    return found

@@ -1,0 +1,115 @@
+"""The stopping recorder: breakpoints at stubs and far transfers, and no others."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Protocol
+
+from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.ports import RunControl, StopEvent, Symbols, Target
+from klosdbg.trace.discovery import EventPaths, discover
+from klosdbg.trace.event import Event, Place, Recorder
+from klosdbg.trace.klos_facts import KlosFacts
+from klosdbg.trace.klos_stops import KlosStops
+from klosdbg.trace.plain_stops import PlainStops
+from klosdbg.trace.registers import QuickRegisters, Registers
+
+
+class Stops(Protocol):
+    """Where to stop next, and what a stop there tells."""
+
+    wanted: frozenset[int]
+
+    def at(self, registers: Registers) -> list[Event]:
+        """Note a stop; return the events that it ends."""
+
+    def drop(self) -> list[Event]:
+        """Give up the events that are under way."""
+
+
+class StoppingRecorder:
+    """Record events by stopping the guest. ``start`` and ``stop`` need it stopped.
+
+    ``place`` is the linear address of the last stop that it wanted, and ``stops`` counts those.
+    """
+
+    kind: Recorder = "stopping"
+    interval: float | None = None
+    lost = 0
+
+    def __init__(
+        self, target: Target, symbols: Symbols | None, vectors: Collection[int] = ()
+    ) -> None:
+        self._target = target
+        self._symbols = symbols
+        self._vectors = vectors
+        self._registers = QuickRegisters(target)
+        self._stops: Stops | None = None
+        self._armed: frozenset[int] = frozenset()
+        self.place: int | None = None
+        self.stops = 0
+
+    def start(self) -> None:
+        """Find where to stop, and set breakpoints there."""
+        self._stops = self._choose(discover(self._target))
+        self._arm(self._stops.wanted)
+
+    def handle(self, event: StopEvent) -> tuple[bool, list[Event]]:
+        """Take a stop: tell whether it was wanted here, and return the events that it ends."""
+        if self._stops is None or event.reason not in ("breakpoint", "step"):
+            return False, []
+        registers = self._registers.read()
+        if registers.pc not in self._armed:
+            return False, []
+        self.stops += 1
+        self.place = registers.pc
+        ended = [self._named(found) for found in self._stops.at(registers)]
+        self._arm(self._stops.wanted)
+        return True, ended
+
+    def poll(self) -> list[Event]:
+        """Return nothing: every event is seen at a stop."""
+        return []
+
+    def stop(self) -> list[Event]:
+        """Take the breakpoints away; return the events that were under way."""
+        self._arm(frozenset())
+        dropped = self._stops.drop() if self._stops else []
+        self._stops = None
+        return dropped
+
+    def _choose(self, paths: EventPaths) -> Stops:
+        try:
+            facts = KlosFacts(self._target, self._symbols)
+        except KlosdbgError:
+            return PlainStops(self._target, paths, self._registers, self._vectors)
+        return KlosStops(self._target, paths, facts, self._vectors)
+
+    def _arm(self, wanted: frozenset[int]) -> None:
+        control = self._control()
+        for address in self._armed - wanted:
+            control.remove(address)
+        for address in wanted - self._armed:
+            control.insert(address)
+        self._armed = wanted
+
+    def _control(self) -> RunControl:
+        if self._target.control is None:
+            raise CommandError(f"{self._target.name} cannot run: it is a recording")
+        return self._target.control
+
+    def _named(self, event: Event) -> Event:
+        if self._symbols is None or event.source.symbol is not None:
+            return event
+        name = self._symbols.name
+        resumed = event.resumed
+        return replace(
+            event,
+            source=self._placed(event.source),
+            resumed=resumed and replace(resumed, place=self._placed(resumed.place)),
+            stub_symbol=None if event.stub is None else name(event.stub),
+            handler_symbol=None if event.handler is None else name(event.handler),
+        )
+
+    def _placed(self, place: Place) -> Place:
+        assert self._symbols is not None
+        return replace(place, symbol=self._symbols.name(place.linear))
