@@ -1,13 +1,6 @@
 /* Self-tests: services, processes, threads, memory, messages. */
 #include "test.h"
 
-#define ERROR_ARGUMENT (-1)
-#define ERROR_POINTER (-2)
-#define ERROR_MEMORY (-3)
-#define ERROR_FULL (-4)
-#define ERROR_NOT_FOUND (-5)
-#define ERROR_EMPTY (-6)
-#define ERROR_SERVICE (-7)
 #define KEY 0x6B6C
 
 SELFTEST(design_b, "design-b", "a service through its own prologue")

@@ -45,6 +45,25 @@ Event\n\()_Ring0Stub:
 	.endr
 	.noaltmacro
 
+/* From the vector down to TSS.ESP0; DS is the event core's afterwards. */
+	.macro SAVE
+	pusha
+	.cfi_adjust_cfa_offset 32
+	.irp register, %ds, %es, %fs, %gs
+	push \register
+	.cfi_adjust_cfa_offset 4
+	.endr
+	mov $CORE_DATA, %eax
+	mov %eax, %ds
+	.irp register, %dr6, %cr2, %cr3
+	mov \register, %eax
+	push %eax
+	.cfi_adjust_cfa_offset 4
+	.endr
+	pushl TSS_ESP0
+	.cfi_adjust_cfa_offset 4
+	.endm
+
 	.section .core.text, "ax"
 	.globl core_enter, core_save, core_out
 	.type core_enter, @function
@@ -58,21 +77,9 @@ core_enter:					/* vector, error code, eip, cs, eflags, esp, ss */
 	cmpl $VECTOR_NMI, (%esp)
 	je core_panic
 core_save:
-	pusha
-	push %ds
-	push %es
-	push %fs
-	push %gs
-	mov $CORE_DATA, %eax
-	mov %eax, %ds
-	mov %dr6, %eax
-	push %eax
-	mov %cr2, %eax
-	push %eax
-	mov %cr3, %eax
-	push %eax
-	pushl TSS_ESP0
+	SAVE
 	pushl core_origin
+	.cfi_adjust_cfa_offset 4
 	push $0					/* request */
 	CFI_FRAME %esp, 0
 	mov %esp, TSS_ESP0
@@ -170,25 +177,17 @@ core_clear_tf:
 
 	.type core_panic, @function
 core_panic:					/* make a frame and give it to the ring-0 recorder, which does not return */
-	pusha
-	push %ds
-	push %es
-	push %fs
-	push %gs
-	mov $CORE_DATA, %eax
-	mov %eax, %ds
+	.cfi_startproc
+	.cfi_signal_frame
+	CFI_INTERRUPTED 28
+	SAVE
+	mov %ds, %eax
 	mov %eax, %es
-	mov %dr6, %eax
-	push %eax
-	mov %cr2, %eax
-	push %eax
-	mov %cr3, %eax
-	push %eax
-	pushl TSS_ESP0
 	push $0
 	push $0
 	push %esp
 	call core_record_panic
+	.cfi_endproc
 	.size core_panic, . - core_panic
 
 	.globl double_fault_entry

@@ -2,11 +2,12 @@
 #ifndef APP_H
 #define APP_H
 
+#include "errors.h"
 #include "exception.h"
 #include "klos_abi.h"
 #include "string.h"
 
-/* services.S defines these; what they do: os/services_*.c. Negative results are errors (os.h: ERROR_*). */
+/* services.S defines these; what they do: os/services_*.c. Negative results are errors (errors.h). */
 int service_null(void);
 int service_print(const char *text, uint32_t length);
 int service_process_id(void);

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "errors.h"
 #include "klos_abi.h"
 #include "layout.h"
 #include "string.h"
@@ -14,15 +15,6 @@
 		if (condition) \
 			panic(#condition); \
 	} while (0)
-
-/* Errors of services: negative results. */
-#define ERROR_ARGUMENT  (-1)
-#define ERROR_POINTER   (-2)
-#define ERROR_MEMORY    (-3)
-#define ERROR_FULL      (-4)
-#define ERROR_NOT_FOUND (-5)
-#define ERROR_EMPTY     (-6)
-#define ERROR_SERVICE   (-7)
 
 #define QUEUE_MESSAGES 8
 #define MESSAGE_SIZE   64

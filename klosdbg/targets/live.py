@@ -1,6 +1,7 @@
 """A live target: a stopped guest is read through its GDB stub, a running one through QMP."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
@@ -67,14 +68,12 @@ def connect(target: str, qmp: str | None = None) -> Target:
     if qmp is None:
         return open_rsp(target).target
     connection = Qmp(qmp)
-    try:
+    with ExitStack() as undo:
+        undo.callback(connection.close)
         was_running = connection.status() == "running"
-        return add_qmp(
-            open_rsp(target, revive=connection.reset, was_running=was_running), connection
-        )
-    except BaseException:
-        connection.close()
-        raise
+        rsp = open_rsp(target, revive=connection.reset, was_running=was_running)
+        undo.pop_all()
+        return add_qmp(rsp, connection)
 
 
 def add_qmp(rsp: RspPorts, qmp: Qmp) -> Target:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -52,11 +53,11 @@ def start_qemu(options: QemuOptions) -> Target:
     ``DataError`` for an image that cannot be read, ``TargetLost`` where QEMU is missing or ends.
     """
     process = QemuProcess(options)
-    try:
-        return process.attach()
-    except BaseException:
-        process.close()
-        raise
+    with ExitStack() as undo:
+        undo.callback(process.close)
+        target = process.attach()
+        undo.pop_all()
+        return target
 
 
 class QemuProcess:

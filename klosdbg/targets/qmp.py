@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from klosdbg.errors import TargetError, TargetLost, UsageError
@@ -93,11 +94,10 @@ class Qmp:
             from qemu.qmp import QMPClient
 
             worker, client = _Worker(), QMPClient("klosdbg")
-            try:
+            with ExitStack() as undo:
+                undo.callback(worker.stop, client)
                 worker.run(client.connect(self._address), CONNECT_TIMEOUT)
-            except BaseException:
-                worker.stop(client)
-                raise
+                undo.pop_all()
             self._worker, self._client = worker, client
         return self._worker, self._client
 

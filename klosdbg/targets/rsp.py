@@ -1,6 +1,7 @@
 """A live target behind a GDB stub, QEMU's above all: the ports, put together."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from klosdbg.errors import TargetError
@@ -50,11 +51,11 @@ def greet(
     link: RspLink, *, revive: Callable[[], None] | None = None, was_running: bool = False
 ) -> RspPorts:
     """Make the ports of a stub that has just been connected to."""
-    try:
-        return _ports(link, revive, was_running)
-    except BaseException:
-        link.close()
-        raise
+    with ExitStack() as undo:
+        undo.callback(link.close)
+        ports = _ports(link, revive, was_running)
+        undo.pop_all()
+        return ports
 
 
 def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) -> RspPorts:

@@ -127,6 +127,7 @@ def gdb(*commands: str) -> str:
         ("schedule", "schedule"),
         ("event_commit", "event_commit"),
         ("Event48_Ring0Stub", None),
+        ("core_save", None),
         ("core_out", None),
         ("core_resume", None),
     ],
