@@ -50,7 +50,7 @@ def _in_usage(arg: Arg) -> str:
     count = arg.options.get("nargs")
     if not arg.names[0].startswith("-"):
         shown = _value(arg)
-        return {"?": f"[{shown}]", "*": f"[{shown} ...]", None: shown}[count]
+        return {"?": f"[{shown}]", "*": f"[{shown} ...]", "+": f"{shown} ...", None: shown}[count]
     return f"[{arg.names[-1]} {_value(arg)}]" if _value(arg) else f"[{arg.names[-1]}]"
 
 

@@ -5,7 +5,18 @@ from functools import cache
 
 from klosdbg.commands.base import Command
 
-FAMILIES = ("look", "memory", "klos", "run", "breakpoints", "write", "decode", "doctor", "help")
+FAMILIES = (
+    "look",
+    "memory",
+    "klos",
+    "dsos",
+    "run",
+    "breakpoints",
+    "write",
+    "decode",
+    "doctor",
+    "help",
+)
 
 
 @cache

@@ -1,0 +1,18 @@
+"""DSOS, the secret data selector: where it is, and whether everything agrees."""
+
+from argparse import Namespace
+
+from klosdbg.commands.base import command
+from klosdbg.klos.dsos import read_dsos
+from klosdbg.session import Session
+
+
+@command(
+    "dsos",
+    "show where DSOS is, and every prologue's immediate, decoded and compared",
+    example="dsos",
+    group="klos",
+    reads=True,
+)
+def dsos(session: Session, _args: Namespace) -> object:
+    return read_dsos(session.target, session.symbols)

@@ -1,0 +1,92 @@
+"""Views of DSOS and its patch sites."""
+
+from collections.abc import Iterator
+
+from klosdbg.klos.constants import Site, label
+from klosdbg.klos.dsos_models import Dsos, SiteState
+from klosdbg.views.base import Style, columns, data, text
+from klosdbg.views.descriptors import descriptor_data, raw_number, what
+
+
+@text.register
+def _(model: Dsos, style: Style) -> str:
+    return "\n".join([*_head(model, style), "", *_sites(model, style), "", _verdict(model, style)])
+
+
+def _head(model: Dsos, style: Style) -> Iterator[str]:
+    selector = model.selector
+    slot = style.paint("bold", f"{selector.table.upper()}[{selector.index}]")
+    yield f"DSOS is {slot}, selector {selector.raw:#06x}, entry at {model.address:#010x}"
+    yield f"  {raw_number(model.descriptor)}  {what(model.descriptor, style)}"
+    yield f"  {model.relocations} relocations, {model.np_faults} absent selectors loaded"
+    yield f"  the next relocation comes with {_count(model.until_next, 'more absent selector')}"
+    if model.moving:
+        yield style.paint("yellow", "  a relocation is under way: tables and sites may disagree")
+
+
+def _sites(model: Dsos, style: Style) -> Iterator[str]:
+    parked = [s for s in model.sites if s.bare and s.agrees and s.value != model.selector.raw]
+    rows: list[tuple[str, ...]] = [("value at", "holds", "instruction", "site")]
+    rows += [_site(site, style) for site in model.sites if site not in parked]
+    yield columns(rows)
+    if parked:
+        count = _count(len(parked), "prologue")
+        yield f"{count} of the benchmark and its attack: DSAPP, as nothing uses them now"
+
+
+def _site(state: SiteState, style: Style) -> tuple[str, ...]:
+    holds = "?" if state.value is None else f"{state.value:#06x}"
+    name = state.site.name if state.site.kind == Site.DESIGN_B else _named(state)
+    wrong = f" ({state.why})" if state.why else ""
+    return (
+        f"{state.site.immediate:#010x}",
+        style.paint("green" if state.agrees else "red", holds),
+        str(state.instruction or "cell"),
+        name + style.paint("red", wrong),
+    )
+
+
+def _named(state: SiteState) -> str:
+    return f"{state.site.name}, {label(Site, state.site.kind)}"
+
+
+def _verdict(model: Dsos, style: Style) -> str:
+    wrong = len(model.wrong)
+    if not wrong:
+        return style.paint("green", f"all {len(model.sites)} sites agree")
+    return style.paint("red", f"{wrong} of {len(model.sites)} sites do not agree: 'dsos audit'")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@data.register
+def _(model: Dsos, style: Style) -> dict[str, object]:
+    return {
+        "schema": "klosdbg/dsos/1",
+        "table": model.selector.table,
+        "slot": model.selector.index,
+        "selector": model.selector.raw,
+        "address": model.address,
+        "descriptor": descriptor_data(model.descriptor, style),
+        "relocations": model.relocations,
+        "np_faults": model.np_faults,
+        "np_until_next": model.until_next,
+        "sequence": model.sequence,
+        "sites": [_site_data(site) for site in model.sites],
+    }
+
+
+def _site_data(state: SiteState) -> dict[str, object]:
+    instruction = state.instruction
+    return {
+        "address": state.site.immediate,
+        "selector": state.value,
+        "name": state.site.name,
+        "kind": label(Site, state.site.kind),
+        "instruction": str(instruction) if instruction else None,
+        "raw": f"0x{instruction.raw.hex()}" if instruction else None,
+        "agrees": state.agrees,
+        "reason": state.why or None,
+    }
