@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from klosdbg.errors import CommandError, DataError, KlosdbgError, UsageError
 from klosdbg.execution import run_to
@@ -13,6 +14,9 @@ from klosdbg.options import build_parser
 from klosdbg.ports import Target
 from klosdbg.session import Session
 from klosdbg.wire.symbols import Image, SymbolTable
+
+if TYPE_CHECKING:
+    from klosdbg.trace.capture import Facts
 
 BATCH_TIMEOUT = 60.0
 _ENTRY_TIMEOUT = 20.0
@@ -48,10 +52,22 @@ def _main(words: list[str]) -> int:
     at = words.index("--") if "--" in words else len(words)
     args = build_parser().parse_args(words[:at])
     args.qemu_args = words[at + 1 :]
+    args.words = words
     session = _session(args)
     try:
         _open_target(session, args)
         return _serve(session, args)
+    finally:
+        _leave(session)
+
+
+def _leave(session: Session) -> None:
+    """Write a capture that is still being recorded, whatever ended the session."""
+    try:
+        if session.capture is not None:
+            from klosdbg.commands.capture import leave_capture
+
+            leave_capture(session, sys.exc_info()[1])
     finally:
         session.detach()
 
@@ -94,7 +110,28 @@ def _session(args: argparse.Namespace) -> Session:
         timeout=timeout or None,
         interactive=not batch,
         warn=_warn,
+        describe=lambda: _facts(args),
     )
+
+
+def _facts(args: argparse.Namespace) -> "Facts":
+    """Tell a capture what was run."""
+    import hashlib
+    from importlib.metadata import version
+
+    from klosdbg.trace.capture import Facts
+
+    image = _image_of(args) if args.verb in ("run", "capture") else None
+    return Facts(
+        klosdbg=version("klosdbg"),
+        command_line=("klosdbg", *args.words),
+        image=image.name if image else "",
+        image_sha256=hashlib.sha256(image.read_bytes()).hexdigest() if image else "",
+    )
+
+
+def _image_of(args: argparse.Namespace) -> Path | None:
+    return None if args.image == "none" else Path(args.image or _OWN_IMAGE)
 
 
 def _wants_color() -> bool:
@@ -112,13 +149,36 @@ def _open_target(session: Session, args: argparse.Namespace) -> None:
         session.symbols = _symbols(args.symbols)
         session.attach(connect(args.target, args.qmp))
         return
-    image = None if args.image == "none" else Path(args.image or _OWN_IMAGE)
+    if args.verb == "open":
+        _open_file(session, args)
+        return
+    image = _image_of(args)
     if image == _OWN_IMAGE and not image.exists():
         raise DataError(f"the KLOS image {image} is not built yet: run 'make guest'")
     session.symbols = _symbols(args.symbols + ([str(image)] if image else []))
     session.attach(_start(args, image))
     if image:
         _run_to_entry(session)
+    if args.verb == "capture":
+        from klosdbg.commands.capture import start_capture
+
+        start_capture(session, Path(args.output), args.redact)
+
+
+def _open_file(session: Session, args: argparse.Namespace) -> None:
+    from klosdbg.targets.dump import is_elf, open_dump
+
+    path = Path(args.file)
+    if args.symbols:
+        session.symbols = _symbols(args.symbols)
+    if is_elf(path):
+        session.attach(open_dump(path))
+        return
+    from klosdbg.commands.capture import show_capture
+    from klosdbg.targets.capture import open_capture
+    from klosdbg.trace.opened import Opened
+
+    show_capture(session, Opened(path.name, open_capture(path)))
 
 
 def _start(args: argparse.Namespace, image: Path | None) -> Target:

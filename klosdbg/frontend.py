@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -37,12 +38,16 @@ class Frontend:
         """Run a command that is already split into words."""
         chosen, rest = find_command(words)
         args = chosen.parse(rest)
+        if self.session.capture is not None:
+            self.session.capture.note("command", shlex.join(words))
         if args is None:
             print(chosen.help(), file=self.out)
         elif chosen.reads and args.stop and self.session.control.running:
             self._run_stopped(chosen, args)
         else:
             self._run(chosen, args)
+        if self.session.capture is not None:
+            self.session.capture.poll()
 
     def _run_stopped(self, chosen: Command, args: Namespace) -> None:
         control = self.session.control

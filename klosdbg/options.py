@@ -14,6 +14,8 @@ examples:
   klosdbg run --image none -- -drive file=disk.img,format=raw
   klosdbg attach unix:/run/gdb.sock --qmp unix:/run/qmp.sock
   klosdbg decode descriptor 0x00cffb000000ffff
+  klosdbg capture -o bug.klos -c 'until klos_ready' -c 'capture mark ready'
+  klosdbg open bug.klos -c snaps -c gdt
 
 exit code: 0 all went well; 1 a command or check failed; 2 wrong usage or
 unreadable input; 3 target lost or not startable; 130 Ctrl-C
@@ -59,6 +61,14 @@ def build_parser() -> argparse.ArgumentParser:
     attach = verbs.add_parser("attach", help="attach to a gdbstub", parents=[common])
     attach.add_argument("target", metavar="TARGET", help="host:port or unix:PATH")
     attach.add_argument("--qmp", metavar="unix:PATH", help="QEMU's QMP socket: reads while it runs")
+    capture = verbs.add_parser("capture", help="run, and record for a bug report", parents=[common])
+    capture.add_argument(
+        "-o", dest="output", required=True, metavar="FILE.klos", help="where to record"
+    )
+    capture.add_argument("--redact", action="store_true", help="keep structures, drop other memory")
+    _add_run(capture)
+    opened = verbs.add_parser("open", help="look at a capture or a core", parents=[common])
+    opened.add_argument("file", metavar="FILE", help="a .klos capture, or dump-guest-memory's core")
     verbs.add_parser("decode", help="decode a hardware structure, offline", add_help=False)
     verbs.add_parser("doctor", help="what is installed, and what the accelerator enforces")
     return parser

@@ -1,12 +1,16 @@
 """The only mutable state: what a user is looking at, and how they want to see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from klosdbg.errors import CommandError
 from klosdbg.klos.cache import StopCache
 from klosdbg.ports import RunControl, Symbols, Target
+
+if TYPE_CHECKING:
+    from klosdbg.trace.capture import Capture, Facts
+    from klosdbg.trace.opened import Opened, Snapshot
 
 
 @dataclass(slots=True)
@@ -36,7 +40,10 @@ class Factories(Protocol):
 class Session:
     """One user's session. Commands get it; front ends own it.
 
-    ``in_background`` holds from ``c &`` until the stop that ends it has been shown.
+    ``in_background`` holds from ``c &`` until the stop that ends it has been shown. ``capture`` is
+    the recording under way, ``opened`` the one that is looked at; ``taken`` holds the snapshots of
+    a live session, ``shown`` is the number of the one that every command reads, or None, and
+    ``describe`` tells a capture what was run.
     """
 
     factories: Factories | None = None
@@ -50,6 +57,12 @@ class Session:
     leaving: bool = False
     in_background: bool = False
     stop_cache: StopCache = field(default_factory=StopCache)
+    describe: "Callable[[], Facts] | None" = None
+    capture: "Capture | None" = None
+    opened: "Opened | None" = None
+    taken: "dict[int, Snapshot]" = field(default_factory=dict)
+    shown: int | None = None
+    _shown_target: Target | None = None
     _target: Target | None = None
     _next_breakpoint: int = 1
 
@@ -58,7 +71,25 @@ class Session:
         """The target, or a ``CommandError`` that says how to get one."""
         if self._target is None:
             raise CommandError("no target: start one with 'klosdbg run' or 'klosdbg attach'")
-        return self._target
+        return self._shown_target or self._target
+
+    @property
+    def live(self) -> Target:
+        """The target itself, whatever snapshot is being looked at."""
+        shown, self._shown_target = self._shown_target, None
+        try:
+            return self.target
+        finally:
+            self._shown_target = shown
+
+    @property
+    def snapshots(self) -> "Mapping[int, Snapshot]":
+        """The snapshots by number: of the capture that is open, or of this session."""
+        return self.opened.snapshots if self.opened else self.taken
+
+    def look_at(self, number: int | None, target: Target | None) -> None:
+        """Let every command read a snapshot; None is the target itself."""
+        self.shown, self._shown_target = number, target
 
     @property
     def has_target(self) -> bool:
@@ -69,7 +100,8 @@ class Session:
     def control(self) -> RunControl:
         """The target's run control, or a ``CommandError`` where it cannot run."""
         if self.target.control is None:
-            raise CommandError(f"{self.target.name} cannot run: it is a recording")
+            hint = " ('at now' goes back to the guest)" if self._shown_target else ""
+            raise CommandError(f"{self.target.name} cannot run: it is a recording{hint}")
         return self.target.control
 
     def attach(self, target: Target) -> None:
@@ -80,6 +112,7 @@ class Session:
         """Leave the target as it was found: breakpoints removed, running if it ran."""
         if self._target is not None:
             target, self._target = self._target, None
+            self.look_at(None, None)
             self.breakpoints.clear()
             self.in_background = False
             target.close()

@@ -14,6 +14,7 @@ HEADINGS = {
     "run": "Run and stop",
     "breakpoints": "Breakpoints",
     "change": "Change the guest",
+    "record": "Record, and look at what was recorded",
     "tools": "Tools",
 }
 

@@ -8,7 +8,8 @@ from klosdbg.errors import DataError
 from klosdbg.ports import Target
 from klosdbg.trace.event import Event
 from klosdbg.trace.event_data import event_of
-from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest, Snapshot
+from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest
+from klosdbg.wire.bundle import Snapshot as Snapshot
 from klosdbg.wire.bundle_read import Bundle
 from klosdbg.wire.stored import StoredMemory
 from klosdbg.x86.cpu import Cpu

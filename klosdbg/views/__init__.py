@@ -1,5 +1,6 @@
 """Model to output. Importing this package registers the views of every family."""
 
+from klosdbg.views import capture as capture
 from klosdbg.views import cpu as cpu
 from klosdbg.views import decode as decode
 from klosdbg.views import descriptors as descriptors

@@ -1,0 +1,274 @@
+"""Recording a session for others, its snapshots, and what differs between them."""
+
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+
+from klosdbg.commands.base import arg, command, integer
+from klosdbg.errors import CommandError, DataError, KlosdbgError, TargetLost, UsageError
+from klosdbg.ports import Target
+from klosdbg.session import Session
+from klosdbg.trace.capture import Capture, Facts
+from klosdbg.trace.capture_models import (
+    CaptureNote,
+    CaptureState,
+    CaptureSummary,
+    SnapshotInfo,
+    SnapshotList,
+)
+from klosdbg.trace.difference import compare
+from klosdbg.trace.opened import Opened, Snapshot, snapshot_target
+from klosdbg.trace.snapshot import Moment, take_snapshot
+from klosdbg.wire.named import NamedAddresses
+
+_NOW = "now"
+_WHY = arg("why", nargs="*", metavar="WHY", help="what it shows")
+
+
+@command(
+    "capture start",
+    "record this session into a file that 'klosdbg open' reads anywhere",
+    arg("file", metavar="FILE", help="the capture: bug.klos"),
+    arg("--redact", action="store_true", help="keep structures, drop other memory"),
+    example="capture start bug.klos",
+    group="record",
+)
+def capture_start(session: Session, args: Namespace) -> object:
+    if session.capture is not None:
+        raise CommandError(f"{session.capture.path} is being recorded: 'capture stop' ends it")
+    start_capture(session, Path(args.file), args.redact)
+    return _state(session)
+
+
+@command(
+    "capture note",
+    "record a remark",
+    arg("text", nargs="+", metavar="TEXT", help="what to remember"),
+    example='capture note "the second relocation loses a site"',
+    group="record",
+)
+def capture_note(session: Session, args: Namespace) -> object:
+    capture = _running(session)
+    capture.note("note", " ".join(args.text))
+    return CaptureNote("note", " ".join(args.text), capture.seconds)
+
+
+@command(
+    "capture mark",
+    "record a snapshot of the guest as it is now",
+    _WHY,
+    example="capture mark before the relocation",
+    group="record",
+    reads=True,
+)
+def capture_mark(session: Session, args: Namespace) -> object:
+    _running(session)
+    return _info(session, _take(session, " ".join(args.why) or "mark"))
+
+
+@command(
+    "capture stop",
+    "take a last snapshot and write the capture",
+    example="capture stop",
+    group="record",
+)
+def capture_stop(session: Session, _args: Namespace) -> object:
+    _running(session)
+    return stop_capture(session)
+
+
+@command(
+    "snap",
+    "take a snapshot of the guest, to compare it or to look at it later",
+    _WHY,
+    example="snap before the attack",
+    group="record",
+    reads=True,
+)
+def snap(session: Session, args: Namespace) -> object:
+    _no_recording(session)
+    return _info(session, _take(session, " ".join(args.why) or "snap"))
+
+
+@command("snaps", "list the snapshots", example="snaps", group="record")
+def snaps(session: Session, _args: Namespace) -> object:
+    return SnapshotList(tuple(_info(session, s) for s in session.snapshots.values()))
+
+
+@command(
+    "at",
+    "let every reading command read a snapshot, or the guest again",
+    arg("number", metavar="N|now", help="the number of a snapshot, or now"),
+    example="at 2",
+    group="record",
+)
+def at(session: Session, args: Namespace) -> object:
+    if args.number == _NOW:
+        _no_recording(session)
+        session.look_at(None, None)
+        return None
+    snapshot = _numbered(session, args.number)
+    session.look_at(snapshot.number, _target_of(session, snapshot))
+    return _info(session, snapshot)
+
+
+@command(
+    "diff",
+    "show what differs between two snapshots, or a snapshot and now, field by field",
+    arg("before", metavar="A", help="the number of a snapshot"),
+    arg("after", nargs="?", default=_NOW, metavar="B", help="another one (now)"),
+    example="diff 2 3",
+    group="record",
+    reads=True,
+)
+def diff(session: Session, args: Namespace) -> object:
+    sides = [_side(session, name) for name in (args.before, args.after)]
+    return compare(sides[0], sides[1], session.symbols)
+
+
+@command("capture info", "say what the open capture holds", example="capture info", group="record")
+def capture_info(session: Session, _args: Namespace) -> object:
+    if session.opened is None:
+        raise CommandError("no capture is open: 'klosdbg open FILE' opens one")
+    return _summary(session.opened)
+
+
+def start_capture(session: Session, path: Path, redact: bool = False) -> None:
+    """Begin to record, with a snapshot."""
+    facts = session.describe() if session.describe else Facts()
+    if session.live.control is None:
+        raise CommandError(f"{session.live.name} is a recording already")
+    session.capture = Capture(path, session.live, session.symbols, facts, redact, session.warn)
+    _take(session, "start")
+
+
+def stop_capture(session: Session, ended: str = "stopped") -> CaptureState:
+    """Take the last snapshot where the guest still answers, and write the capture."""
+    capture = _running(session)
+    try:
+        if ended == "stopped":
+            _take(session, "end")
+        state = _state(session)
+        path = capture.finish(ended)
+    finally:
+        session.capture = None
+    return CaptureState("written", str(path), state.events, state.snapshots, state.seconds)
+
+
+def leave_capture(session: Session, error: BaseException | None) -> None:
+    """Write the capture of a session that ends, and say where it is; an error is recorded."""
+    ended = "stopped"
+    if error is not None:
+        ended = str(error) if isinstance(error, KlosdbgError) else type(error).__name__
+        _running(session).note("error", ended)
+    if isinstance(error, TargetLost):
+        session.warn(f"the capture holds what there was: {stop_capture(session, ended).where}")
+        return
+    state = stop_capture(session)
+    session.warn(f"captured {state.where}: {state.events} events, {state.snapshots} snapshots")
+
+
+def show_capture(session: Session, opened: Opened) -> None:
+    """Look at a capture: at its last snapshot, or at what there is without one."""
+    session.opened = opened
+    if session.symbols is None:
+        session.symbols = NamedAddresses(opened.bundle.symbols())
+    for number in reversed(list(opened.snapshots)):
+        try:
+            snapshot = opened.snapshots[number]
+        except DataError as error:
+            opened.bundle.damage.append(str(error))
+            continue
+        session.attach(snapshot_target(snapshot, opened.name, lambda: opened.bundle.console))
+        session.shown = number
+        break
+    if opened.bundle.damage:
+        session.warn(f"{opened.name} is damaged: {opened.bundle.damage_line()}")
+
+
+def _running(session: Session) -> Capture:
+    if session.capture is None:
+        raise CommandError("nothing is being recorded: 'capture start FILE' begins")
+    return session.capture
+
+
+def _no_recording(session: Session) -> None:
+    if session.opened:
+        raise CommandError(f"{session.opened.name} is a recording: 'snaps' lists its snapshots")
+
+
+def _state(session: Session) -> CaptureState:
+    capture = _running(session)
+    where, seconds = str(capture.directory), capture.seconds
+    return CaptureState("recording", where, capture.events, capture.snapshots, seconds)
+
+
+def _take(session: Session, why: str) -> Snapshot:
+    number = max(session.taken, default=0) + 1
+    if session.capture is not None:
+        taken = session.capture.mark(number, why)
+    else:
+        taken = take_snapshot(session.live, session.symbols, Moment(number, why))
+    session.taken[number] = taken
+    return taken
+
+
+def _numbered(session: Session, word: str) -> Snapshot:
+    try:
+        number = integer(word)
+    except ArgumentTypeError as error:
+        raise UsageError(str(error)) from None
+    if number not in session.snapshots:
+        known = ", ".join(map(str, session.snapshots)) or "none: 'snap' takes one"
+        raise CommandError(f"there is no snapshot {number}; there are {known:.60}")
+    return session.snapshots[number]
+
+
+def _side(session: Session, word: str) -> tuple[str, Target]:
+    if word == _NOW and not session.opened:
+        return _NOW, session.live
+    if word == _NOW and session.shown is not None:
+        word = str(session.shown)
+    snapshot = _numbered(session, word)
+    return f"snapshot {snapshot.number}", _target_of(session, snapshot)
+
+
+def _target_of(session: Session, snapshot: Snapshot) -> Target:
+    name = session.opened.name if session.opened else session.live.name
+    return snapshot_target(snapshot, name, session.live.read_console)
+
+
+def _info(session: Session, snapshot: Snapshot) -> SnapshotInfo:
+    cpu = snapshot.cpu
+    return SnapshotInfo(
+        number=snapshot.number,
+        why=snapshot.why,
+        seconds=snapshot.seconds,
+        events=snapshot.events,
+        cs=cpu.segments["cs"].selector,
+        eip=cpu.eip,
+        symbol=session.symbol(cpu.linear_pc),
+        size=sum(map(len, snapshot.linear.values())) + sum(map(len, snapshot.physical.values())),
+        shown=snapshot.number == session.shown,
+    )
+
+
+def _summary(opened: Opened) -> CaptureSummary:
+    manifest = opened.manifest
+    names = ("klosdbg", "qemu", "accelerator", "target", "image", "started", "finished", "ended")
+    facts = {name: str(value) for name in names if (value := getattr(manifest, name))}
+    facts["command"] = " ".join(manifest.command_line)
+    return CaptureSummary(
+        name=opened.name,
+        facts=facts,
+        events=len(opened.events),
+        relocations=len(opened.relocations),
+        snapshots=len(opened.snapshots),
+        notes=tuple(_note(line) for line in opened.notes),
+        damage=opened.bundle.damage_line(),
+    )
+
+
+def _note(line: dict[str, object]) -> CaptureNote:
+    seconds = line.get("seconds")
+    shown = float(seconds) if isinstance(seconds, int | float) else 0.0
+    return CaptureNote(str(line.get("kind", "")), str(line.get("text", "")), shown)
