@@ -72,6 +72,11 @@ class Flow:
                     ahead.append(following)
         return tuple({e.address: e for e in reversed(found)}.values())[::-1]
 
+    def instruction(self, address: int, bits: int) -> Instruction | None:
+        """Disassemble one instruction at a linear address; None where memory cannot be read."""
+        code = self._code(address)
+        return next(iter(disassemble(code, address, bits, 1)), None) if code else None
+
     def _block(self, start: int, bits: int) -> _Block:
         key = (start, bits)
         if key not in self._blocks:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from klosdbg.errors import KlosdbgError
-from klosdbg.klos.abi import KlosFrame, KlosInfo, KlosProcess
+from klosdbg.klos.abi import KlosInfo, KlosProcess
 from klosdbg.klos.constants import Origin as KlosOrigin
 from klosdbg.klos.find import booted_klos, read_numbers, try_read
 from klosdbg.klos.layout import members
@@ -89,15 +89,17 @@ class KlosFacts:
             return Place(core, eip, eip, 0, None, None, self.symbol(eip))
         return self.place(cs, eip, ss, esp)
 
-    def place(self, cs: int, eip: int, ss: int, esp: int) -> Place:
+    def place(self, cs: int, eip: int, ss: int | None, esp: int | None) -> Place:
         """Say where a program stands: code segments of KLOS have base 0."""
         return Place(cs, eip, eip, cs & 3, ss, esp, self.symbol(eip))
 
-    def resumed(self, idle: bool, frame: KlosFrame) -> Place:
+    def resumed_at(
+        self, idle: bool, cs: int, eip: int, ss: int | None = None, esp: int | None = None
+    ) -> Place:
         """Say where an event ends: where the frame says, or in the idle loop."""
         if idle:
             return self.source("idle", 0, self.info.idle_site, 0, 0)
-        return self.place(frame.cs, frame.eip, frame.ss, frame.esp)
+        return self.place(cs, eip, ss, esp)
 
     def stub(self, vector: int) -> int | None:
         """Give the linear address of a vector's ring-0 stub."""

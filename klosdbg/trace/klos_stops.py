@@ -133,7 +133,7 @@ class KlosStops:
         raw, running_raw = self._read((frame_at, _FRAME), self._facts.running_request())
         frame, event = decode(KlosFrame, raw), pending.event
         running = self._facts.running(running_raw)
-        place = self._facts.resumed(idle, frame)
+        place = self._facts.resumed_at(idle, frame.cs, frame.eip, frame.ss, frame.esp)
         changed = (place.eip, running.tid) != (event.source.eip, event.tid)
         name = self._facts.process(running.pid)
         return pending.finished(

@@ -14,7 +14,8 @@ from klosdbg.errors import CommandError
 from klosdbg.ports import Memory, Target
 from klosdbg.trace.discovery import EventPaths, Stub
 from klosdbg.trace.event import Back, Event, Place, Resumed, Spent, Time, Transfer
-from klosdbg.trace.flow import Exit
+from klosdbg.trace.flow import Exit, Flow
+from klosdbg.trace.funnel import Arrival, funnel
 from klosdbg.trace.pending import Pending
 from klosdbg.trace.registers import QuickRegisters, Registers, cpl_of
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
@@ -54,7 +55,8 @@ class PlainStops:
         self._registers = registers
         self._gate = paths.return_gate
         chosen = [s for v, s in sorted(paths.stubs.items()) if not vectors or v in vectors]
-        self._entries = _by_entry([s for s in chosen if s.kind != "task-gate"])
+        own = [s for s in chosen if s.kind != "task-gate"]
+        self._entries = funnel(own, Flow(target.linear))
         if not self._entries:
             raise CommandError("none of these vectors has a gate that stays in its task: see 'idt'")
         exits = [e for e in (*paths.outward, *paths.inward) if e.kind in _FAR]
@@ -79,20 +81,41 @@ class PlainStops:
         self._pending = {}
         return dropped
 
-    def _begin(self, registers: Registers, stubs: tuple[Stub, ...]) -> list[Event]:
+    def _begin(self, registers: Registers, arrivals: tuple[Arrival, ...]) -> list[Event]:
+        stubs, stack = self._arrived(registers, arrivals)
+        if not stubs:
+            return []
         stub = stubs[0]
-        frame = read_frame(self._memory, registers.stack, stub.vector, stub.bits, registers.cpl)
+        frame = read_frame(self._memory, stack, stub.vector, stub.bits, registers.cpl)
         if frame is None:
             return []
         gone = [p for p in self._pending if 0 <= frame.at - p < _STACK_SPAN]
         abandoned = [self._pending.pop(p).event for p in gone]
         if len(self._pending) >= _MOST_PENDING:
             abandoned.append(self._pending.pop(next(iter(self._pending))).event)
-        depth = 1 + sum(0 < p - frame.at < _STACK_SPAN for p in self._pending)
+        depth = 1 + sum(self._encloses(p, frame, registers.cpl) for p in self._pending.values())
         now = time.monotonic_ns()
         event = self._event(now, registers, stub, frame, depth, len(stubs) > 1)
         self._pending[frame.at] = Pending(frame.at, event, now, registers.cr3)
         return abandoned
+
+    @staticmethod
+    def _encloses(outer: Pending, frame: _Frame, cpl: int) -> bool:
+        """Tell whether a frame is nested: what comes from outside interrupts no ring-0 code."""
+        from_outside = cpl_of(frame.cs, frame.eflags) > cpl
+        near = 0 < outer.frame - frame.at < _STACK_SPAN
+        return near and (not from_outside or outer.event.out is not None)
+
+    def _arrived(
+        self, registers: Registers, arrivals: tuple[Arrival, ...]
+    ) -> tuple[list[Stub], int]:
+        """Tell which stubs it can be, by what they pushed, and where the processor's frame is."""
+        width = self._bits // 8
+        most = max(len(arrival.pushed) for arrival in arrivals)
+        raw = self._memory.read_many([(registers.stack, most * width)])[0] if most else b""
+        found = [a for a in arrivals if raw is not None and a.matches(_words(raw, width))]
+        pushed = len(found[0].pushed) if found else 0
+        return [a.stub for a in found], registers.stack + pushed * width
 
     def _event(
         self, now: int, registers: Registers, stub: Stub, frame: _Frame, depth: int, shared: bool
@@ -199,10 +222,3 @@ def _read_pushed(memory: Memory, at: int, bits: int, cpl: int) -> _Frame | None:
 
 def _words(raw: bytes, width: int) -> list[int]:
     return [int.from_bytes(raw[i : i + width], "little") for i in range(0, len(raw), width)]
-
-
-def _by_entry(stubs: list[Stub]) -> dict[int, tuple[Stub, ...]]:
-    found: dict[int, tuple[Stub, ...]] = {}
-    for stub in stubs:
-        found[stub.entry] = (*found.get(stub.entry, ()), stub)
-    return found
