@@ -115,7 +115,15 @@ def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes
                 if left < 0:
                     raise DataError(f"{info.filename} is larger than it says")
                 yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, struct.error):
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        struct.error,
+    ):
         raise DataError(f"{info.filename} is damaged") from None
 
 
@@ -155,6 +163,8 @@ def _inflated(file: BinaryIO, start: int, size: int, deflated: bool) -> Iterator
         try:
             for chunk in _expanded(inflater, packed) if deflated else (packed,):
                 most -= len(chunk)
+                if most < 0:
+                    return
                 yield chunk
         except zlib.error:
             return
