@@ -10,6 +10,7 @@ from klosdbg.ports import RunControl, Symbols, Target
 
 if TYPE_CHECKING:
     from klosdbg.trace.capture import Capture, Facts
+    from klosdbg.trace.event import Event
     from klosdbg.trace.opened import Opened, Snapshot
 
 
@@ -43,7 +44,8 @@ class Session:
     ``in_background`` holds from ``c &`` until the stop that ends it has been shown. ``capture`` is
     the recording under way, ``opened`` the one that is looked at; ``taken`` holds the snapshots of
     a live session, ``shown`` is the number of the one that every command reads, or None, and
-    ``describe`` tells a capture what was run.
+    ``describe`` tells a capture what was run. ``events`` are those of the last recording, or of the
+    capture that is open; recorders hand them to ``add_event``.
     """
 
     factories: Factories | None = None
@@ -61,6 +63,7 @@ class Session:
     capture: "Capture | None" = None
     opened: "Opened | None" = None
     taken: "dict[int, Snapshot]" = field(default_factory=dict)
+    events: "list[Event]" = field(default_factory=list)
     shown: int | None = None
     _shown_target: Target | None = None
     _target: Target | None = None
@@ -86,6 +89,12 @@ class Session:
     def snapshots(self) -> "Mapping[int, Snapshot]":
         """The snapshots by number: of the capture that is open, or of this session."""
         return self.opened.snapshots if self.opened else self.taken
+
+    def add_event(self, event: "Event") -> None:
+        """Take an event that a recorder finished, and let a capture write it down at once."""
+        self.events.append(event)
+        if self.capture is not None:
+            self.capture.event(event)
 
     def look_at(self, number: int | None, target: Target | None) -> None:
         """Let every command read a snapshot; None is the target itself."""
