@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from klosdbg.errors import DataError, MemoryFault
-from klosdbg.ports import Memory, Target
+from klosdbg.errors import DataError
+from klosdbg.ports import Target
+from klosdbg.targets.walked import WalkedMemory
 from klosdbg.wire.elfnotes import NAME, decode_qemu_note
 from klosdbg.wire.stored import StoredMemory
 from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.paging import Mode, Paging, walk
 
 _MAGIC = b"\x7fELF"
 _MACHINES = ("EM_386", "EM_X86_64")
-_PAGE = 4096
 _MOST_SEGMENTS = 4096
 _NOT_A_DUMP = "it is no core that QEMU's 'dump-guest-memory' wrote"
 
@@ -45,7 +44,7 @@ def open_dump(path: Path) -> Target:
     return Target(
         name=path.name,
         registers=_Held(cpu),
-        linear=WalkedMemory(physical, cpu),
+        linear=WalkedMemory(physical, lambda: cpu),
         physical=physical,
         address_bits=64 if cpu.long_mode else 32,
     )
@@ -58,58 +57,6 @@ class _Held:
     def read(self) -> Cpu:
         """Give the registers of the core."""
         return self.cpu
-
-
-class WalkedMemory:
-    """Linear memory as the page tables of CR3 map it."""
-
-    def __init__(self, physical: Memory, cpu: Cpu) -> None:
-        self._physical = physical
-        self._cpu = cpu
-        self._pages: dict[int, int | None] = {}
-
-    def read(self, address: int, size: int) -> bytes:
-        """Read exactly ``size`` bytes, or raise ``MemoryFault``."""
-        found = self.read_many([(address, size)])[0]
-        if found is None:
-            raise MemoryFault("linear", address, size)
-        return found
-
-    def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
-        """Read several ``(address, size)`` ranges; None where one faults."""
-        return [self._find(address, size) for address, size in requests]
-
-    def _find(self, address: int, size: int) -> bytes | None:
-        if self._cpu.paging == "off":
-            return self._physical.read_many([(address, size)])[0]
-        parts = []
-        while size > 0:
-            part = min(size, _PAGE - address % _PAGE)
-            frame = self._frame(address & -_PAGE)
-            raw = (
-                self._physical.read_many([(frame + address % _PAGE, part)])[0]
-                if frame is not None
-                else None
-            )
-            if raw is None:
-                return None
-            parts.append(raw)
-            address, size = address + part, size - part
-        return b"".join(parts)
-
-    def _frame(self, page: int) -> int | None:
-        if page not in self._pages:
-            self._pages[page] = walk(self._read_entry, page, self._paging()).physical
-        return self._pages[page]
-
-    def _read_entry(self, address: int, size: int) -> bytes | None:
-        return self._physical.read_many([(address, size)])[0]
-
-    def _paging(self) -> Paging:
-        cpu = self._cpu
-        assert cpu.paging != "off"
-        mode: Mode = "PSE" if cpu.paging == "32-bit" and cpu.cr4 & 0x10 else cpu.paging
-        return Paging(mode, cpu.cr3, nxe=cpu.long_mode)
 
 
 def _parse(file: Any, content: memoryview) -> tuple[Cpu, dict[int, bytes | memoryview]]:

@@ -9,6 +9,8 @@ from klosdbg.ports import Memory, Monitor, Registers, Target
 from klosdbg.targets.qmp import Qmp
 from klosdbg.targets.qmp_ports import Exchange, QmpMemory, QmpRegisters
 from klosdbg.targets.rsp import RspPorts, open_rsp
+from klosdbg.targets.shared_ram import SharedRam
+from klosdbg.targets.walked import WalkedMemory
 from klosdbg.x86.cpu import Cpu
 
 IsRunning = Callable[[], bool]
@@ -32,6 +34,27 @@ class LiveMemory:
 
     def _now(self) -> Memory:
         return self._running if self._is_running() else self._stopped
+
+
+class SharedMemory:
+    """Linear memory through shared RAM, but where A20 is off or in SMM, which only QEMU knows."""
+
+    def __init__(self, registers: Registers, physical: Memory, rest: Memory) -> None:
+        self._registers = registers
+        self._walked = WalkedMemory(physical, lambda: self._cpu)
+        self._rest = rest
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read exactly ``size`` bytes, or raise ``MemoryFault``."""
+        return self._way().read(address, size)
+
+    def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
+        """Read several ``(address, size)`` ranges; None where one faults."""
+        return self._way().read_many(requests)
+
+    def _way(self) -> Memory:
+        self._cpu = self._registers.read()
+        return self._walked if self._cpu.a20 and not self._cpu.smm else self._rest
 
 
 class LiveRegisters:
@@ -100,3 +123,12 @@ def add_qmp(rsp: RspPorts, qmp: Qmp) -> Target:
         monitor=LiveMonitor(is_running, rsp.monitor, qmp),
         close=close,
     )
+
+
+def add_ram(target: Target, ram: SharedRam) -> Target:
+    """Read through shared RAM, whether the guest runs or not."""
+    if target.physical is None:
+        return target
+    physical = ram.memory(target.physical)
+    linear = SharedMemory(target.registers, physical, target.linear)
+    return replace(target, linear=linear, physical=physical)

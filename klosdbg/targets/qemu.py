@@ -14,11 +14,12 @@ from typing import Literal
 from klosdbg.errors import DataError, TargetLost
 from klosdbg.ports import Target
 from klosdbg.targets.children import dies_with
-from klosdbg.targets.live import add_qmp
+from klosdbg.targets.live import add_qmp, add_ram
 from klosdbg.targets.private_dir import PrivateDirectory
 from klosdbg.targets.qmp import Qmp
 from klosdbg.targets.rsp import greet
 from klosdbg.targets.rsp_link import RspLink, open_socket
+from klosdbg.targets.shared_ram import share
 
 DEFAULT_QEMU = "qemu-system-i386"
 
@@ -70,7 +71,9 @@ class QemuProcess:
             raise TargetLost(f"{options.qemu} is not installed: apt install qemu-system-x86")
         self._name = options.image.name if options.image else options.qemu
         self._directory = PrivateDirectory()
-        command = [binary, *command_line(options, self._directory.path, is_own)]
+        self._ram = share(options.extra_args) if options.accel != "kvm" else None
+        ours = self._ram.arguments if self._ram else []
+        command = [binary, *ours, *command_line(options, self._directory.path, is_own)]
         self._process = self._spawn(command)
         atexit.register(self.close)
 
@@ -89,6 +92,8 @@ class QemuProcess:
         qmp = Qmp(f"unix:{self._path(_QMP)}", self.last_words)
         link = RspLink(self._connect(), self._name, self.last_words)
         target = add_qmp(greet(link, revive=qmp.reset), qmp)
+        if self._ram:
+            target = add_ram(target, self._ram)
 
         def close() -> None:
             self.close()
@@ -122,6 +127,8 @@ class QemuProcess:
                 self._process.kill()
                 self._process.wait()
         self._directory.remove()
+        if self._ram:
+            self._ram.forget()
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         try:

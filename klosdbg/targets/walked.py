@@ -1,0 +1,100 @@
+"""Linear memory as page tables map it, over physical memory that costs nothing to read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from klosdbg.errors import MemoryFault
+from klosdbg.ports import Memory
+from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.paging import Mode, Paging, walk
+
+_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Where a page is, as long as the entries that said so have not changed."""
+
+    entries: list[tuple[int, int]]
+    contents: list[bytes]
+    frame: int | None
+
+
+class WalkedMemory:
+    """Linear memory as the page tables of CR3 map it now. Linear addresses are physical without."""
+
+    def __init__(self, physical: Memory, cpu: Callable[[], Cpu]) -> None:
+        self._physical = physical
+        self._cpu = cpu
+        self._paging: Paging | None = None
+        self._pages: dict[int, _Known] = {}
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read exactly ``size`` bytes, or raise ``MemoryFault``."""
+        found = self.read_many([(address, size)])[0]
+        if found is None:
+            raise MemoryFault("linear", address, size)
+        return found
+
+    def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
+        """Read several ``(address, size)`` ranges; None where one faults."""
+        cpu = self._cpu()
+        if cpu.paging == "off":
+            return self._physical.read_many(requests)
+        self._forget_what_changed(Paging(_mode(cpu), cpu.cr3, nxe=cpu.long_mode))
+        places = [self._places(address, size) for address, size in requests]
+        parts = iter(self._physical.read_many([p for found in places for p in found or ()]))
+        return [_join(found, parts) for found in places]
+
+    def _forget_what_changed(self, paging: Paging) -> None:
+        if paging != self._paging:
+            self._paging = paging
+            self._pages.clear()
+        entries = [entry for known in self._pages.values() for entry in known.entries]
+        contents = [content for known in self._pages.values() for content in known.contents]
+        if self._physical.read_many(entries) != contents:
+            self._pages.clear()
+
+    def _places(self, address: int, size: int) -> list[tuple[int, int]] | None:
+        places: list[tuple[int, int]] = []
+        while size > 0:
+            part = min(size, _PAGE - address % _PAGE)
+            frame = self._frame(address & -_PAGE)
+            if frame is None:
+                return None
+            place = frame + address % _PAGE
+            if places and sum(places[-1]) == place:
+                places[-1] = (places[-1][0], places[-1][1] + part)
+            else:
+                places.append((place, part))
+            address, size = address + part, size - part
+        return places
+
+    def _frame(self, page: int) -> int | None:
+        known = self._pages.get(page)
+        if known is None:
+            known = self._pages[page] = self._walk(page)
+        return known.frame
+
+    def _walk(self, page: int) -> _Known:
+        assert self._paging is not None
+        found = walk(self._read_entry, page, self._paging)
+        size = 4 if self._paging.mode in ("32-bit", "PSE") else 8
+        entries = [(step.address, size) for step in found.steps]
+        contents = [step.entry.raw.to_bytes(size, "little") for step in found.steps]
+        return _Known(entries, contents, found.physical)
+
+    def _read_entry(self, address: int, size: int) -> bytes | None:
+        return self._physical.read_many([(address, size)])[0]
+
+
+def _join(places: list[tuple[int, int]] | None, parts: Iterator[bytes | None]) -> bytes | None:
+    if places is None:
+        return None
+    found = [next(parts) for _ in places]
+    return None if None in found else b"".join(part for part in found if part is not None)
+
+
+def _mode(cpu: Cpu) -> Mode:
+    assert cpu.paging != "off"
+    return "PSE" if cpu.paging == "32-bit" and cpu.cr4 & 0x10 else cpu.paging
