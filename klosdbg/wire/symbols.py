@@ -86,7 +86,7 @@ class Image:
 
 
 def _bounded(symbols: list[_Symbol]) -> list[_Symbol]:
-    """End each symbol without a size where the next one begins."""
+    """End each symbol without a size where the next one begins, at least a byte on."""
     starts = sorted({symbol.address for symbol in symbols})
     following = dict(itertools.pairwise(starts))
     return [
@@ -96,7 +96,8 @@ def _bounded(symbols: list[_Symbol]) -> list[_Symbol]:
 
 
 def _end(symbol: _Symbol, following: dict[int, int]) -> int:
-    return min(symbol.end, following.get(symbol.address, symbol.end))
+    end = min(symbol.end, following.get(symbol.address, symbol.end))
+    return max(end, symbol.address + 1)
 
 
 def _open(raw: bytes, source: str) -> Any:
