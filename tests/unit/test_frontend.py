@@ -248,7 +248,7 @@ def test_completion_without_a_target_is_quiet() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["sel 0x10000", "mem 0", "b nosuch", "del 9", "gdt 99999", "port 0x3f8/3", "finish"]
+    "line", ["sel 0x10000", "mem 0", "b nosuch", "del 9", "gdt 99999", "port 0x3f8/3"]
 )
 def test_deliberate_errors_are_one_line(line: str) -> None:
     """The front ends print them as they are."""
