@@ -25,6 +25,7 @@ from klosdbg.wire.bundle import (
     MOST_SNAPSHOTS,
     NOTES,
     RELOCATIONS,
+    REPORT,
     SYMBOLS,
     Manifest,
     Snapshot,
@@ -69,6 +70,7 @@ class Capture:
         self._polled = 0.0
         self._console = 0
         self._relocations = 0
+        self._named = False
         self.events = 0
         self.snapshots = 0
         self.failed = 0
@@ -111,6 +113,7 @@ class Capture:
             raise CommandError(f"{MOST_SNAPSHOTS} snapshots are the limit: 'capture stop' here")
         self._look_for_klos()
         moment = Moment(number, why, self.seconds, self.events)
+        self._write_symbols()
         snapshot = take_snapshot(self._target, self._symbols, moment, self._redact)
         self.poll()
         self.snapshots += 1
@@ -128,8 +131,15 @@ class Capture:
     def finish(self, ended: str = "stopped", report: bytes = b"") -> Path:
         """Write the capture, and return where it is; ``CommandError`` where it cannot be."""
         self.poll()
-        last = {SYMBOLS: self._named(), "report.html": report}
-        return self._recording.finish(last, ended)
+        self._write_symbols()
+        return self._recording.finish({REPORT: report}, ended)
+
+    def _write_symbols(self) -> None:
+        """Write what has a name, once there is any: later names are the same ones."""
+        if not self._named:
+            names = json.dumps(dict(self._addresses()), separators=(",", ":")).encode()
+            self._named = len(names) > 2
+            self._guarded(lambda: self._recording.append(SYMBOLS, names if self._named else b""))
 
     def _poll_console(self) -> None:
         if self._target.read_console is not None:
@@ -164,10 +174,6 @@ class Capture:
         write()
         if before is None and self.ended is not None:
             self._warn(self._recording.kept(self.ended))
-
-    def _named(self) -> bytes:
-        names = dict(self._addresses())
-        return json.dumps(names, separators=(",", ":")).encode() if names else b""
 
     def _addresses(self) -> Iterator[tuple[str, int]]:
         if self._symbols is not None:
