@@ -1,0 +1,34 @@
+"""Views of klosdbg's own speed."""
+
+from klosdbg.trace.bench import Bench, Measured
+from klosdbg.views.base import Style, columns, data, text
+
+
+@text.register
+def _(model: Bench, style: Style) -> str:
+    rows = [_row(measured, style) for measured in model.measured]
+    return columns([("name", "ratio", "wanted", "what"), *rows], right=" rr")
+
+
+def _row(measured: Measured, style: Style) -> tuple[str, ...]:
+    sign = ">=" if measured.at_least else "<="
+    ratio = style.paint("green" if measured.holds else "red", f"{measured.ratio:.1f}")
+    return measured.name, ratio, f"{sign} {measured.wanted:g}", measured.what
+
+
+@data.register
+def _(model: Bench, _style: Style) -> dict[str, object]:
+    return {
+        "schema": "klosdbg/bench/1",
+        "measured": [
+            {
+                "name": m.name,
+                "what": m.what,
+                "ratio": round(m.ratio, 3),
+                "wanted": m.wanted,
+                "at_least": m.at_least,
+                "holds": m.holds,
+            }
+            for m in model.measured
+        ],
+    }
