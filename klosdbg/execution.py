@@ -47,7 +47,8 @@ def run_until_stop(session: Session) -> Stop:
 def wait_for_stop(session: Session) -> Stop:
     """Wait until the running guest stops. Ctrl-C stops it, and in batch ends the run as well."""
     try:
-        return stop_here(session, session.control.wait(session.timeout))
+        event = wait_for_event(session, session.timeout)
+        return stop_here(session, event or session.control.interrupt())
     except KeyboardInterrupt:
         stop = stop_here(session, session.control.interrupt())
         if session.interactive:
@@ -61,6 +62,61 @@ def wait_for_stop(session: Session) -> Stop:
         ) from None
 
 
+def passes(session: Session, event: StopEvent) -> bool:
+    """Tell whether a stop is nobody's: the recorder's own, or one whose condition does not hold.
+
+    Unless a shut-down ends the run, the guest may then run on.
+    """
+    tracer = session.tracer
+    own = tracer is not None and tracer.handle(event)
+    if tracer is not None and tracer.full:
+        return False
+    if own and not (session.breakpoints or session.awaited):
+        return True
+    return _nobody_waits(session, event, own)
+
+
+def _nobody_waits(session: Session, event: StopEvent, own: bool) -> bool:
+    if event.reason != "breakpoint":
+        return own
+    linear = read_cpu(session.target).linear_pc
+    if linear in session.awaited:
+        return False
+    here = [b for b in session.breakpoints if b.address == linear]
+    return not any(b.condition is None or b.condition() for b in here) if here else own
+
+
+def wait_for_event(session: Session, timeout: float | None) -> StopEvent | None:
+    """Wait for a stop that is somebody's; None once the recorder has enough while it runs.
+
+    Raise ``TargetTimeout`` after ``timeout`` seconds; the guest runs on then.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        event = _wait_or_poll(session, deadline)
+        if event is None or not passes(session, event):
+            return event
+        session.control.resume()
+
+
+def _wait_or_poll(session: Session, deadline: float | None) -> StopEvent | None:
+    """Wait for a stop; None once the recorder has enough while the guest runs."""
+    tracer = session.tracer
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if tracer is None or tracer.interval is None:
+            return session.control.wait(left)
+        slice_ = tracer.interval if left is None else min(left, tracer.interval)
+        try:
+            return session.control.wait(slice_)
+        except TargetTimeout:
+            tracer.poll()
+            if tracer.full:
+                return None
+            if left is not None and left <= slice_:
+                raise
+
+
 def run_to(session: Session, address: int, missed: str, above_esp: int | None = None) -> Stop:
     """Run to a linear address; ``above_esp`` ignores deeper calls that pass there too.
 
@@ -68,6 +124,7 @@ def run_to(session: Session, address: int, missed: str, above_esp: int | None = 
     """
     control = session.control
     control.insert(address)
+    session.awaited.add(address)
     try:
         while True:
             stop = run_until_stop(session)
@@ -78,6 +135,7 @@ def run_to(session: Session, address: int, missed: str, above_esp: int | None = 
     except CommandError as error:
         raise CommandError(f"{missed}: {error}") from None
     finally:
+        session.awaited.discard(address)
         if session.has_target:
             control.remove(address)
 

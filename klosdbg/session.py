@@ -1,6 +1,7 @@
 """The only mutable state: what a user is looking at, and how they want to see it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Breakpoint:
-    """A breakpoint as the user set it; ``address`` is linear."""
+    """A breakpoint as the user set it; ``address`` is linear; ``condition`` has to hold at it."""
 
     number: int
     address: int
     wanted: str
     hits: int = 0
+    condition: Callable[[], bool] | None = None
 
 
 class Factories(Protocol):
@@ -35,6 +37,9 @@ class Factories(Protocol):
 
     def host_cycles(self) -> dict[str, float]:
         """Time service calls on the host's own processor: TSC ticks by mechanism."""
+
+    def guest(self, *, shared: bool) -> AbstractContextManager[Target]:
+        """Boot KLOS to ``klos_ready``, with its RAM shared with us or not."""
 
 
 @dataclass(slots=True)
@@ -59,6 +64,9 @@ class Session:
     leaving: bool = False
     in_background: bool = False
     stop_cache: StopCache = field(default_factory=StopCache)
+    tracer: "Tracer | None" = None
+    awaited: set[int] = field(default_factory=set)
+    progress: Callable[[str], None] = lambda _message: None
     describe: "Callable[[], Facts] | None" = None
     capture: "Capture | None" = None
     opened: "Opened | None" = None
@@ -123,6 +131,7 @@ class Session:
             target, self._target = self._target, None
             self.look_at(None, None)
             self.breakpoints.clear()
+            self.tracer = None
             self.in_background = False
             target.close()
 
@@ -130,10 +139,12 @@ class Session:
         """Name a linear address as ``symbol+offset``, or None."""
         return self.symbols.name(address) if self.symbols else None
 
-    def add_breakpoint(self, address: int, wanted: str) -> Breakpoint:
+    def add_breakpoint(
+        self, address: int, wanted: str, condition: Callable[[], bool] | None = None
+    ) -> Breakpoint:
         """Set a breakpoint at a linear address."""
         self.control.insert(address)
-        breakpoint = Breakpoint(self._next_breakpoint, address, wanted)
+        breakpoint = Breakpoint(self._next_breakpoint, address, wanted, condition=condition)
         self._next_breakpoint += 1
         self.breakpoints.append(breakpoint)
         return breakpoint

@@ -72,9 +72,9 @@ class StoppingRecorder:
 
     def stop(self) -> list[Event]:
         """Take the breakpoints away; return the events that were under way."""
-        self._arm(frozenset())
-        dropped = self._stops.drop() if self._stops else []
+        dropped = [self._named(found) for found in self._stops.drop()] if self._stops else []
         self._stops = None
+        self._arm(frozenset())
         return dropped
 
     def _choose(self, paths: EventPaths) -> Stops:
@@ -88,9 +88,10 @@ class StoppingRecorder:
         control = self._control()
         for address in self._armed - wanted:
             control.remove(address)
+            self._armed -= {address}
         for address in wanted - self._armed:
             control.insert(address)
-        self._armed = wanted
+            self._armed |= {address}
 
     def _control(self) -> RunControl:
         if self._target.control is None:

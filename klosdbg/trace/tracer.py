@@ -1,0 +1,149 @@
+"""A recording under way: a recorder, a filter, a limit, and the events so far."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.klos.find import booted_klos
+from klosdbg.ports import StopEvent, Symbols, Target
+from klosdbg.trace.event import Event, Recorder
+from klosdbg.trace.filters import EventFilter
+from klosdbg.trace.ring import RingRecorder
+from klosdbg.trace.stopping import StoppingRecorder
+
+MOST_EVENTS = 1_000_000
+End = Literal["running", "limit", "asked", "stop", "time-out", "interrupt"]
+
+
+class EventSource(Protocol):
+    """A recorder. ``interval`` is how often (seconds) it wants ``poll`` while the guest runs."""
+
+    kind: Recorder
+    interval: float | None
+    place: int | None
+    lost: int
+    stops: int
+
+    def start(self) -> None:
+        """Begin with the next event."""
+
+    def handle(self, event: StopEvent) -> tuple[bool, list[Event]]:
+        """Take a stop: tell whether it was wanted here, and return the events that it ends."""
+
+    def poll(self) -> list[Event]:
+        """Return what has ended since the last time."""
+
+    def stop(self) -> list[Event]:
+        """End; return what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How a recording went: events kept and seen, those lost, seconds, stops, and why it ended."""
+
+    kept: int
+    seen: int
+    lost: int
+    seconds: float
+    stops: int
+    recorder: Recorder
+    end: End
+    failure: str | None = None
+
+    @property
+    def rate(self) -> float:
+        """Events seen a second."""
+        return self.seen / self.seconds if self.seconds > 0 else 0.0
+
+
+class Tracer:
+    """Collect the events that pass a filter into ``events``, up to ``limit`` of them.
+
+    ``notice`` is called with each one kept.
+    """
+
+    def __init__(
+        self,
+        source: EventSource,
+        wanted: EventFilter,
+        limit: int | None,
+        events: list[Event],
+        notice: Callable[[Event], None] = lambda _event: None,
+    ) -> None:
+        self._source = source
+        self._wanted = wanted
+        self._limit = min(limit or MOST_EVENTS, MOST_EVENTS)
+        self._notice = notice
+        self._began = time.monotonic()
+        self._seen = 0
+        self.events = events
+        source.start()
+
+    @property
+    def full(self) -> bool:
+        """Tell whether it has as many events as were asked for."""
+        return len(self.events) >= self._limit
+
+    @property
+    def interval(self) -> float | None:
+        """How often ``poll`` is wanted while the guest runs, in seconds; None: never."""
+        return self._source.interval
+
+    @property
+    def place(self) -> int | None:
+        """The linear address of the last stop that was wanted here."""
+        return self._source.place
+
+    def handle(self, event: StopEvent) -> bool:
+        """Take a stop; tell whether it was wanted here, so that the guest may run on."""
+        wanted, ended = self._source.handle(event)
+        self._keep(ended)
+        return wanted
+
+    def poll(self) -> None:
+        """Fetch what has ended since the last time."""
+        self._keep(self._source.poll())
+
+    def stop(self, end: End = "asked") -> Recorded:
+        """End the recording; the guest has to be stopped where the recorder stops it."""
+        try:
+            self._keep(self._source.stop())
+        finally:
+            self.events.sort(key=lambda event: event.seq)
+        return self.state(end)
+
+    def state(self, end: End = "running") -> Recorded:
+        """Tell how it goes."""
+        source, seconds = self._source, time.monotonic() - self._began
+        return Recorded(
+            len(self.events), self._seen, source.lost, seconds, source.stops, source.kind, end
+        )
+
+    def _keep(self, events: list[Event]) -> None:
+        self._seen += len(events)
+        for event in events:
+            if not self.full and self._wanted.wants(event):
+                self.events.append(event)
+                self._notice(event)
+
+
+def make_source(
+    target: Target, symbols: Symbols | None, kind: Recorder | None, wanted: EventFilter
+) -> EventSource:
+    """Make the recorder that was asked for; None: the ring where the guest has one."""
+    if kind == "ring" or (kind is None and _has_ring(target, symbols)):
+        return RingRecorder(target, symbols)
+    if target.control is None:
+        raise CommandError(f"{target.name} cannot run: it is a recording ('events show' shows it)")
+    if target.control.running:
+        raise CommandError("the guest is running: 'interrupt' it, or record with --ring")
+    return StoppingRecorder(target, symbols, wanted.vectors)
+
+
+def _has_ring(target: Target, symbols: Symbols | None) -> bool:
+    try:
+        return bool(booted_klos(target, symbols).info.events.count)
+    except KlosdbgError:
+        return False
