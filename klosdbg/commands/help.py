@@ -25,6 +25,7 @@ HEADINGS = {
     arg("name", nargs="*", completes="command", metavar="COMMAND", help="what to explain"),
     example="help gdt",
     group="tools",
+    aliases=("h", "?"),
 )
 def help_(_session: Session, args: Namespace) -> object:
     from klosdbg.commands import collect
