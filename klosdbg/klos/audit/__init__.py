@@ -1,0 +1,1 @@
+"""Whether everything about DSOS agrees: tables, patch sites, contexts, applications' memory."""

@@ -1,0 +1,43 @@
+"""The audit: every check, on a guest that stands still."""
+
+from collections.abc import Callable, Iterator
+
+from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.klos.audit.contexts import check_contexts, check_processor, check_sites
+from klosdbg.klos.audit.facts import Facts, read_facts
+from klosdbg.klos.audit.memory import check_memory, check_places
+from klosdbg.klos.audit.tables import check_dsos, check_slots, check_tables
+from klosdbg.klos.find import booted_klos
+from klosdbg.ports import Symbols, Target
+from klosdbg.x86.findings import Finding, Findings, findings
+
+_CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    check_tables,
+    check_dsos,
+    check_slots,
+    check_sites,
+    check_processor,
+    check_contexts,
+    check_places,
+    check_memory,
+)
+
+
+def audit(target: Target, symbols: Symbols | None) -> Findings:
+    """Check that after any relocation everything agrees; the guest must be stopped."""
+    if target.control is not None and target.control.running:
+        raise CommandError("the guest is running: 'interrupt' it, or add --stop, to audit it")
+    info = booted_klos(target, symbols).info
+    if info.sequence % 2:
+        text = f"sequence is {info.sequence}: tables and sites may disagree until it is even"
+        return findings([Finding("relocation-in-progress", "warning", "klos_info", text)])
+    facts = read_facts(target, info)
+    return findings(finding for check in _CHECKS for finding in _guarded(check, facts))
+
+
+def _guarded(check: Callable[[Facts], Iterator[Finding]], facts: Facts) -> Iterator[Finding]:
+    try:
+        yield from check(facts)
+    except KlosdbgError as error:
+        name = check.__name__.removeprefix("check_")
+        yield Finding("unreadable", "error", name, str(error))
