@@ -16,6 +16,7 @@ from klosdbg.trace.capture_models import (
     SnapshotList,
 )
 from klosdbg.trace.difference import compare
+from klosdbg.trace.expectation import check_expectation
 from klosdbg.trace.opened import Opened, Snapshot, snapshot_target
 from klosdbg.trace.snapshot import Moment, take_snapshot
 from klosdbg.wire.named import NamedAddresses
@@ -132,6 +133,20 @@ def capture_info(session: Session, _args: Namespace) -> object:
     return _summary(session.opened)
 
 
+@command(
+    "expect",
+    "fail unless an expression over events, console and registers holds",
+    arg("expression", metavar="EXPR", help="over events, relocations, console, eip, eax, ..."),
+    example="expect 'events[-1].vector == 11'",
+    group="record",
+)
+def expect(session: Session, args: Namespace) -> object:
+    expectation = check_expectation(session, args.expression)
+    if session.capture is not None:
+        session.capture.note("expect", args.expression, held=expectation.held)
+    return expectation
+
+
 def start_capture(session: Session, path: Path, redact: bool = False) -> None:
     """Begin to record, with a snapshot."""
     facts = session.describe() if session.describe else Facts()
@@ -170,6 +185,7 @@ def leave_capture(session: Session, error: BaseException | None) -> None:
 def show_capture(session: Session, opened: Opened) -> None:
     """Look at a capture: at its last snapshot, or at what there is without one."""
     session.opened = opened
+    session.events = opened.events
     if session.symbols is None:
         session.symbols = NamedAddresses(opened.bundle.symbols())
     for number in reversed(list(opened.snapshots)):

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from klosdbg.klos.find import SYMBOL, find_by_symbol, find_klos, read_array
 from klosdbg.ports import Symbols, Target
 from klosdbg.trace.event import Event
 from klosdbg.trace.event_data import event_data
+from klosdbg.trace.naming import named_ranges
 from klosdbg.trace.recording import Recording
 from klosdbg.trace.snapshot import KnownKlos, Moment, take_snapshot
 from klosdbg.wire.bundle import (
@@ -136,10 +137,11 @@ class Capture:
 
     def _write_symbols(self) -> None:
         """Write what has a name, once there is any: later names are the same ones."""
-        if not self._named:
-            names = json.dumps(dict(self._addresses()), separators=(",", ":")).encode()
-            self._named = len(names) > 2
-            self._guarded(lambda: self._recording.append(SYMBOLS, names if self._named else b""))
+        if not self._named and self._symbols is not None:
+            ranges = {name: reach for name, *reach in named_ranges(self._symbols)}
+            self._named = bool(ranges)
+            raw = json.dumps(ranges, separators=(",", ":")).encode() if ranges else b""
+            self._guarded(lambda: self._recording.append(SYMBOLS, raw))
 
     def _poll_console(self) -> None:
         if self._target.read_console is not None:
@@ -174,13 +176,6 @@ class Capture:
         write()
         if before is None and self.ended is not None:
             self._warn(self._recording.kept(self.ended))
-
-    def _addresses(self) -> Iterator[tuple[str, int]]:
-        if self._symbols is not None:
-            for name in self._symbols.names():
-                address = self._symbols.address(name)
-                if address is not None:
-                    yield name, address
 
 
 def relocation_data(relocation: KlosRelocation) -> dict[str, object]:

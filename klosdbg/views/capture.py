@@ -7,6 +7,7 @@ from klosdbg.trace.capture_models import (
     CaptureState,
     CaptureSummary,
     Difference,
+    Expectation,
     FieldChange,
     SnapshotInfo,
     SnapshotList,
@@ -126,6 +127,22 @@ def _(model: CaptureSummary, _style: Style) -> dict[str, object]:
         "snapshots": model.snapshots,
         "notes": [_note_data(note) for note in model.notes],
         "damage": model.damage,
+    }
+
+
+@text.register
+def _(model: Expectation, style: Style) -> str:
+    verdict = style.paint("green", "held") if model.held else style.paint("red", "did not hold")
+    return f"{verdict}: {_line(model.expression, 64)}"
+
+
+@data.register
+def _(model: Expectation, _style: Style) -> dict[str, object]:
+    return {
+        "schema": "klosdbg/expectation/1",
+        "expression": model.expression,
+        "held": model.held,
+        "found": model.found,
     }
 
 

@@ -11,7 +11,7 @@ this order::
     snapshots/001/registers.json
     snapshots/001/memory.json   where each slice of memory is stored
     snapshots/001/memory.bin    the slices that no earlier snapshot stores
-    symbols.json                names of linear addresses
+    symbols.json                names, and the linear addresses that they reach
     console.log                 what the guest printed
     report.html                 all of it to be read in a browser
 

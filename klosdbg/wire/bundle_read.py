@@ -73,14 +73,12 @@ class Bundle:
         """What the guest printed."""
         return self.read(CONSOLE)
 
-    def symbols(self) -> dict[str, int]:
-        """The names of linear addresses that were recorded."""
+    def symbols(self) -> dict[str, tuple[int, int]]:
+        """The names that were recorded: the linear addresses where each begins and ends."""
         if SYMBOLS not in self._members.chunks:
             return {}
         plain = decode_object(self._members.read(SYMBOLS, _MOST_SYMBOLS), SYMBOLS)
-        return {
-            str(name): at for name, at in plain.items() if type(at) is int and 0 <= at < 1 << 64
-        }
+        return {name: (reach[0], reach[1]) for name, reach in plain.items() if _is_reach(reach)}
 
     def snapshot(self, head: Line) -> Snapshot:
         """Read one snapshot, or raise ``DataError``."""
@@ -144,6 +142,14 @@ class Bundle:
     def _note(self, what: str) -> None:
         if what not in self.damage:
             self.damage.append(what)
+
+
+def _is_reach(reach: object) -> bool:
+    return (
+        isinstance(reach, list)
+        and [type(part) for part in reach] == [int, int]
+        and 0 <= reach[0] <= reach[1] < 1 << 64
+    )
 
 
 def open_bundle(members: Members, unfinished: bool = False) -> Bundle:

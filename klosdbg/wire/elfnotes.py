@@ -11,7 +11,7 @@ A note named ``QEMU`` holds ``QEMUCPUState``, little-endian::
 import struct
 
 from klosdbg.errors import DataError
-from klosdbg.x86.cpu import Cpu, SegmentRegister, TableRegister
+from klosdbg.x86.cpu import SEGMENTS, Cpu, SegmentRegister, TableRegister
 
 NAME = "QEMU"
 _VERSION = 1
@@ -20,9 +20,10 @@ _SEGMENT = struct.Struct("<4IQ")
 _TAIL = struct.Struct("<5Q")
 _SIZE = _HEAD.size + 10 * _SEGMENT.size + _TAIL.size
 _GPR = ("ax", "bx", "cx", "dx", "si", "di", "sp", "bp")
-_SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss", "ldtr", "tr")
+_ORDER = ("cs", "ds", "es", "fs", "gs", "ss", "ldtr", "tr")
 _LONG_MODE_ENABLED_AND_ACTIVE = 0x500
 _LOW = 0xFFFF_FFFF
+_ATTRIBUTES = 0x00F0_FF00
 
 
 def decode_qemu_note(raw: bytes, long_mode: bool) -> Cpu:
@@ -40,15 +41,15 @@ def decode_qemu_note(raw: bytes, long_mode: bool) -> Cpu:
     )
     cr0, _, cr2, cr3, cr4 = _TAIL.unpack_from(raw, _HEAD.size + 10 * _SEGMENT.size)
     held = {
-        name: SegmentRegister(name, selector & 0xFFFF, base, limit, flags)
-        for name, (selector, limit, flags, _, base) in zip(_SEGMENTS, segments, strict=True)
+        name: SegmentRegister(name, selector & 0xFFFF, base, limit, flags & _ATTRIBUTES)
+        for name, (selector, limit, flags, _, base) in zip(_ORDER, segments, strict=True)
     }
     return Cpu(
         gpr=_general(general, long_mode),
         eip=rip,
         eflags=rflags & _LOW,
         cpl=_privilege(held, cr0, rflags),
-        segments=held,
+        segments={name: held[name] for name in (*SEGMENTS, "ldtr", "tr")},
         gdtr=TableRegister(gdt[4], gdt[1] & 0xFFFF),
         idtr=TableRegister(idt[4], idt[1] & 0xFFFF),
         cr0=cr0 & _LOW,

@@ -18,6 +18,9 @@ WRITES = {"set", "mailbox", "selftest", "attacks", "bench-services"}
 RUNS = {"c", "s", "n", "until", "finish", "interrupt", "reset", "detach"}
 TOUCHES_NO_GUEST = {"quit", "help", "decode", "doctor", "sym", "console", "b", "del", "info b", "echo"}
 
+TOUCHES_NO_GUEST |= {"capture start", "capture note", "capture stop", "capture info"}
+TOUCHES_NO_GUEST |= {"snaps", "at", "expect", "export"}
+
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
 
 

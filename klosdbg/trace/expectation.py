@@ -1,0 +1,78 @@
+"""What a script expects of what it recorded: an expression over events, console and registers."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from klosdbg.klos.find import find_by_symbol
+from klosdbg.klos.names import Debuggee
+from klosdbg.klos.processes import current_name
+from klosdbg.read import REGISTERS, read_cpu, read_register
+from klosdbg.trace.capture_models import Expectation
+from klosdbg.trace.event import Event
+from klosdbg.trace.expression import parse_expression
+
+_OWN = ("events", "relocations", "console", "symbol", "process", "cpl")
+_SHOWN = 60
+
+
+class Recorded(Debuggee, Protocol):
+    """What this module needs of a session."""
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events that were recorded."""
+
+    def symbol(self, address: int) -> str | None:
+        """Name a linear address."""
+
+
+def check_expectation(session: Recorded, text: str) -> Expectation:
+    """Evaluate an expression; ``UsageError`` for one that makes no sense.
+
+    Its names: ``events``, ``relocations`` (how many), ``console``, ``symbol`` and ``process`` where
+    the processor stands, ``cpl``, and every register.
+    """
+    expression = parse_expression(text, (*_OWN, *REGISTERS))
+    words = set(_words(text))
+    names = {n: _value(session, n) for n in (*_OWN, *REGISTERS) if n in words}
+    if "events" in words:
+        names["events"] = tuple(session.events)
+    held = bool(expression.value(names))
+    return Expectation(text, held, "" if held else _found(names))
+
+
+def _words(text: str) -> list[str]:
+    return "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
+
+
+def _value(session: Recorded, name: str) -> object:
+    target = session.target
+    if name == "relocations":
+        klos = find_by_symbol(target, session.symbols)
+        return klos.info.relocations if klos else None
+    if name == "console":
+        raw = target.read_console() if target.read_console else b""
+        return raw.decode("utf-8", "replace")
+    if name == "process":
+        return current_name(session)
+    if name in ("symbol", "cpl"):
+        cpu = read_cpu(target)
+        return session.symbol(cpu.linear_pc) if name == "symbol" else cpu.cpl
+    return None if name == "events" else read_register(read_cpu(target), name)
+
+
+def _found(names: dict[str, object]) -> str:
+    parts = [
+        f"{len(value)} events"
+        if name == "events" and isinstance(value, tuple)
+        else f"{name} is {_shown(value)}"
+        for name, value in names.items()
+    ]
+    return ", ".join(parts)[:200]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:#x}"
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"...{shown[-_SHOWN:]}"

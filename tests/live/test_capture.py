@@ -1,0 +1,231 @@
+"""Capturing a run of KLOS, and opening it where there is no QEMU."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from klosdbg.targets.capture import open_capture
+from tests.live.driver import Result, klosdbg, needs_klos
+from tests.live.tiny import needs_qemu
+
+pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("capture")]
+
+READING = ("regs", "sregs", "gdt", "ldt", "idt", "tss", "iomap", "klos", "ps", "threads")
+MORE = ("services", "handlers", "frames", "sel dsos", "dis", "mem ss:esp", "console", "ivt")
+SCRIPT = ("until klos_ready", "capture mark ready", "mailbox relocate 3", "s 3")
+
+
+def commands(*lines: str) -> list[str]:
+    """Give command lines to klosdbg."""
+    return [word for line in lines for word in ("-c", line)]
+
+
+def capture(path: Path, *lines: str) -> Result:
+    """Capture a run of KLOS."""
+    return klosdbg("capture", "-o", str(path), "--headless", *commands(*lines))
+
+
+def opened(path: Path, *lines: str) -> Result:
+    """Open a capture on a machine that has no program at all."""
+    done = subprocess.run(
+        [sys.executable, "-m", "klosdbg", "open", str(path), *commands(*lines)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": "/nowhere"},
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def bug(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A capture, and what the reading commands showed while the guest was there."""
+    path = tmp_path_factory.mktemp("capture") / "bug.klos"
+    live = capture(path, *SCRIPT, "echo ====", *READING, *MORE)
+    assert live.code == 0, live.err
+    return path, live.out.split("====\n")[1]
+
+
+def test_it_opens_elsewhere(bug: tuple[Path, str]) -> None:
+    """Every reading command shows of the capture what it showed of the guest."""
+    path, live = bug
+    elsewhere = opened(path, *READING, *MORE)
+    assert (elsewhere.code, elsewhere.err) == (0, "")
+    assert elsewhere.out == live
+
+
+def test_it_is_a_zip_of_what_was_recorded(bug: tuple[Path, str]) -> None:
+    """The manifest leads; snapshots at the start, at the mark and at the end; three relocations."""
+    with zipfile.ZipFile(bug[0]) as archive:
+        assert archive.namelist()[0] == "manifest.yaml"
+        assert archive.testzip() is None
+        assert len(archive.read("relocations.jsonl").splitlines()) == 3
+    info = json.loads(opened(bug[0], "capture info --json").out)
+    assert (info["snapshots"], info["relocations"], info["damage"]) == (3, 3, "")
+    assert info["qemu"]
+    assert [n["text"] for n in info["notes"] if n["kind"] == "command"][:4] == list(SCRIPT)
+    assert not bug[0].with_name("bug.klos.part").exists()
+
+
+def test_snapshots_are_looked_at_one_by_one(bug: tuple[Path, str]) -> None:
+    """``at`` changes what is read; ``diff`` names the entry and the field."""
+    shown = opened(bug[0], "at 2", "sel dsos --json", "at 3", "sel dsos --json", "diff 2 3 --json")
+    documents = [json.loads(line) for line in shown.out.splitlines() if line.startswith("{")]
+    before, after, difference = documents
+    assert before["selector"] != after["selector"]
+    changed = {(c["where"], c["field"]): c["after"] for c in difference["changes"]}
+    entry = f"{after['table']}[{after['index']:#x}]"
+    assert changed[entry, "present"] is True
+    assert changed["klos", "relocations"] == 3
+    assert changed["klos", "dsos"] == after["selector"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("c", "cannot run: it is a recording"),
+        ("s", "cannot run: it is a recording"),
+        ("mailbox ping 1", ""),
+        ("set eax 1", ""),
+        ("at 9", "there is no snapshot 9; there are 1, 2, 3"),
+        ("at x", "'x' is not a number"),
+        ("snap", "is a recording: 'snaps' lists its snapshots"),
+        ("capture start x.klos", "is a recording already"),
+        ("mem 0x12345678", "not mapped"),
+    ],
+)
+def test_what_a_recording_cannot_do(bug: tuple[Path, str], line: str, says: str) -> None:
+    """It cannot run or be written: one line, and an exit code."""
+    result = opened(bug[0], line)
+    assert result.code in (1, 2)
+    assert says in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_redacted(tmp_path: Path) -> None:
+    """Structures stay, memory beside them goes."""
+    path = tmp_path / "bug.klos"
+    live = klosdbg(
+        "capture", "-o", str(path), "--redact", "--headless", *commands(*SCRIPT, "gdt", "ps")
+    )
+    assert live.code == 0, live.err
+    shown = opened(path, "gdt", "ps")
+    assert shown.code == 0, shown.err
+    assert live.out.endswith(shown.out)
+    assert "not mapped" in opened(path, "mem ss:esp").err
+    assert "not mapped" in opened(path, "dis").err
+
+
+def test_the_exit_code_is_that_of_the_expectations(tmp_path: Path) -> None:
+    """Only where every ``expect`` held is it 0; the capture is written either way."""
+    held = capture(
+        tmp_path / "a.klos", "until klos_ready", "expect 'cpl == 3 and symbol == \"klos_ready\"'"
+    )
+    assert held.code == 0, held.err
+    failed = capture(tmp_path / "b.klos", "until klos_ready", "expect 'relocations > 5'")
+    assert failed.code == 1
+    assert "expected relocations > 5: relocations is 0" in failed.err
+    info = opened(tmp_path / "b.klos", "capture info")
+    assert "expect: relocations > 5" in info.out
+
+
+def started(path: Path, *lines: str) -> subprocess.Popen[str]:
+    """Start a capture that goes on, and takes more commands from standard input."""
+    words = ["capture", "-o", str(path), "--headless", "--timeout", "0", *commands(*lines)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "klosdbg", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def going(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A capture of a guest that runs, its mark already taken."""
+    process = started(tmp_path / "bug.klos", "until klos_ready", "capture mark ready", "c")
+    wait_until(lambda: "command: c" in notes(tmp_path / "bug.klos"))
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def notes(path: Path) -> list[str]:
+    """Read the notes of a recording under way."""
+    file = path.with_name(path.name + ".part") / "notes.jsonl"
+    if not file.exists():
+        return []
+    lines = map(json.loads, file.read_text().splitlines())
+    return [f"{line['kind']}: {line['text']}" for line in lines]
+
+
+def test_klosdbg_is_killed(tmp_path: Path, going: subprocess.Popen[str]) -> None:
+    """What was recorded opens: tables, relocations and all."""
+    going.kill()
+    going.wait()
+    shown = opened(tmp_path / "bug.klos", "snaps", "gdt 3", "klos")
+    assert shown.code == 0, shown.err
+    assert shown.err == "klosdbg: bug.klos is damaged: the recording was not finished\n"
+    assert "ready" in shown.out
+
+
+def test_qemu_is_killed(tmp_path: Path, going: subprocess.Popen[str]) -> None:
+    """The capture is written without a last snapshot, and says what ended it."""
+    children = Path(f"/proc/{going.pid}/task/{going.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert going.wait(20) == 3
+    shown = opened(tmp_path / "bug.klos", "snaps", "gdt 3", "capture info --json")
+    assert (shown.code, shown.err) == (0, "")
+    info = json.loads(shown.out.splitlines()[-1])
+    assert info["snapshots"] == 2
+    assert "QEMU ended (signal 9)" in info["ended"]
+
+
+def test_the_disk_is_full(tmp_path: Path) -> None:
+    """The recording ends, says so, and keeps what it has."""
+    process = started(tmp_path / "bug.klos")
+    wait_until((tmp_path / "bug.klos.part" / "snapshots.jsonl").exists)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (200_000, 200_000))
+    _, errors = process.communicate("until klos_ready\ncapture mark ready\n", timeout=40)
+    assert process.returncode == 1
+    assert errors.count("the recording ended: the disk is full; what it has is in") >= 1
+    bundle = open_capture(tmp_path / "bug.klos")
+    assert [head["why"] for head in bundle.heads] == ["start"]
+    assert opened(tmp_path / "bug.klos", "regs").code == 0
+
+
+def test_it_overwrites_nothing(bug: tuple[Path, str]) -> None:
+    """A capture that is there stays."""
+    before = bug[0].read_bytes()
+    result = capture(bug[0], "regs")
+    assert result.code == 1
+    assert "exists: choose another name, or remove it first" in result.err
+    assert bug[0].read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x7fELF", b"hello", bytes(5000)])
+def test_what_is_no_capture(tmp_path: Path, content: bytes) -> None:
+    """One line, exit code 2."""
+    path = tmp_path / "bug.klos"
+    path.write_bytes(content)
+    result = opened(path, "gdt")
+    assert result.code == 2
+    assert result.err.startswith(f"klosdbg: cannot open {path}: ")
+    assert result.err.count("\n") == 1
