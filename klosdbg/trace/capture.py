@@ -72,6 +72,7 @@ class Capture:
         self._console = 0
         self._relocations = 0
         self._named = False
+        self._recordings = 0
         self.events = 0
         self.snapshots = 0
         self.failed = 0
@@ -96,10 +97,11 @@ class Capture:
         """The time since it began."""
         return time.monotonic() - self._began
 
-    def event(self, event: Event) -> None:
-        """Record an event."""
+    def event(self, event: Event, first: bool = False) -> None:
+        """Record an event; the ``first`` of a recording begins to count anew."""
         self.events += 1
-        self._line(EVENTS, event_data(event))
+        self._recordings += first
+        self._line(EVENTS, {**event_data(event), "recording": self._recordings})
         if self.seconds - self._polled > _POLL:
             self.poll()
 

@@ -54,13 +54,15 @@ class Opened:
 
     @cached_property
     def events(self) -> list[Event]:
-        """The events, those left out that are damaged."""
-        return list(self._events())
+        """The events in order, recording by recording; those left out that are damaged."""
+        ordered = sorted(self._events(), key=lambda pair: (pair[0], pair[1].seq))
+        return [event for _, event in ordered]
 
-    def _events(self) -> Iterator[Event]:
+    def _events(self) -> Iterator[tuple[int, Event]]:
         for number, line in enumerate(self.bundle.lines(EVENTS), 1):
+            recording = line.get("recording")
             try:
-                yield event_of(line)
+                yield (recording if isinstance(recording, int) else 0), event_of(line)
             except DataError as error:
                 self.bundle.damage.append(f"{EVENTS}: event {number}: {error}")
 
