@@ -55,11 +55,12 @@ def _process_note(process: KlosProcess) -> str:
         vector = process.end_vector
         name = vector_name(vector) or f"vector {vector:#x}"
         notes.append(f"exit {process.exit_code}" if vector == NONE else f"ended by {name}")
-    if process.faults:
-        notes.append(f"{process.faults} faults")
-    if process.messages:
-        notes.append(f"{process.messages} messages")
+    notes += [_counted(process.faults, "fault"), _counted(process.messages, "message")]
     return ", ".join(note for note in notes if note)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}" if count else ""
 
 
 @data.register

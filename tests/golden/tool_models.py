@@ -1,0 +1,63 @@
+"""Models of ``decode``, ``doctor`` and checks with a fixed content."""
+
+from collections.abc import Iterator
+
+from klosdbg.models import Decoded, Diagnosis, HelpText, Remark, Tool
+from klosdbg.x86.enforcement import ProbeResult, decode_probe_report
+from klosdbg.x86.errorcode import decode_error_code
+from klosdbg.x86.findings import Finding, Findings
+from klosdbg.x86.flags import decode_flags
+from klosdbg.x86.paging import decode_pte
+from klosdbg.x86.selector import Selector
+
+SELECTOR_PAST = Finding("limit", "error", "selector 0x1f", "its entry ends past the LDT's limit")
+ODD = Finding(
+    "reserved", "warning", "descriptor", "a reserved bit is set, and " * 5 + "that is all"
+)
+NOTE = Finding("unused", "note", "gdt", "nothing selects it")
+REPORT = """\
+PROBE|1|machine=guest|rows=4|vendor=AuthenticAMD|hypervisor=TCGTCGTCGTCG|signature=0x663
+ROW|read-past-limit-byte|data|3|#GP(0)|passes|0x1234|differs|read a byte past the limit
+ROW|null-ss|load|3|#GP(0)|#GP(0)|0x1240|same|load SS with a null selector
+ROW|write-null-es|data|3|#GP(0)|passes|0x1250|differs|write through a null ES
+ROW|icebp|debug|3|#DB|needs VMX|0|skipped|execute F1
+END|same=1|differs=2|skipped=1
+"""
+
+
+def decoded() -> Iterator[tuple[str, object]]:
+    """Yield what ``decode`` shows of single values."""
+    yield "decode-eflags", Decoded(decode_flags("eflags", 0x246), "number")
+    yield "decode-cr0", Decoded(decode_flags("cr0", 0x80010033), "memory", (ODD,))
+    yield "decode-efer", decode_flags("efer", 0x1_0000_0D01)
+    yield "decode-selector", Decoded(Selector(0x8293), "memory", (), 1)
+    yield "decode-pf", decode_error_code(7, 14)
+    yield "decode-gp", decode_error_code(0x8293, 13)
+    yield "decode-no-vector", decode_error_code(0x10002, None)
+    yield "decode-pte", decode_pte(0x8000_0000_0020_4067, "PAE", 1)
+    yield "decode-pde-large", decode_pte(0x83, "PSE", 2)
+    yield "decode-pte-absent", decode_pte(0x1234_5678, "PSE", 1)
+
+
+def tools() -> Iterator[tuple[str, object]]:
+    """Yield findings, the doctor's report, help and remarks."""
+    yield "findings", Findings((SELECTOR_PAST, ODD, NOTE))
+    yield "findings-none", Findings(())
+    programs = (
+        Tool("qemu-system-i386", "qemu-system-x86", "boots guests", True, "7.2.22"),
+        Tool("gdb", "gdb", "source-level debugging", False, ""),
+        Tool("bochs", "bochs vgabios", "tests: enforces what TCG does not", False, None),
+    )
+    probes = (
+        ProbeResult("tcg", "ok", "", "qemu32", decode_probe_report(REPORT)),
+        ProbeResult(
+            "kvm", "cannot-start", "there is no /dev/kvm: the host has no KVM, or hides it"
+        ),
+    )
+    yield "doctor", Diagnosis(programs, (("capstone", "5.0.9"), ("pyyaml", None)), probes)
+    yield "doctor-rows", Diagnosis(programs[:1], (("capstone", "5.0.9"),), probes[:1], True)
+    yield "help", HelpText("usage: gdt\n\nshow the GDT", (("gdt", "show the GDT"),))
+    yield "echo", Remark("What follows:")
+
+
+MODELS = {name: model for family in (decoded, tools) for name, model in family()}
