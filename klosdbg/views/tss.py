@@ -85,7 +85,8 @@ def _(model: IoBitmap, _style: Style) -> dict[str, object]:
 def _(model: PortAccess, style: Style) -> str:
     verdict = style.paint("green", "allowed") if model.allowed else style.paint("red", "denied")
     size = f"{model.size} byte" + ("s" if model.size > 1 else "")
-    return f"port {model.port:#x}, {size}: {verdict} ({model.rule})\n  {model.explanation}"
+    head = f"port {model.port:#x}, {size}: {verdict} ({model.rule})"
+    return f"{head}\n{_wrapped('  ', model.explanation)}"
 
 
 @data.register
