@@ -19,7 +19,7 @@ from klosdbg.trace.bench import (
     "bench",
     "measure klosdbg's speed, as ratios, on guests that it boots",
     example="bench",
-    group="offline",
+    group="tools",
 )
 def bench(session: Session, _args: Namespace) -> object:
     return Bench(tuple(_measured(session)))
