@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from klosdbg.trace.capture import Capture, Facts
     from klosdbg.trace.event import Event
     from klosdbg.trace.opened import Opened, Snapshot
+    from klosdbg.trace.tracer import Tracer
 
 
 @dataclass(slots=True)
@@ -102,7 +103,7 @@ class Session:
         """Take an event that a recorder finished, and let a capture write it down at once."""
         self.events.append(event)
         if self.capture is not None:
-            self.capture.event(event)
+            self.capture.event(event, first=len(self.events) == 1)
 
     def look_at(self, number: int | None, target: Target | None) -> None:
         """Let every command read a snapshot; None is the target itself."""
