@@ -92,15 +92,13 @@ def _complain(what: object) -> None:
 
 def _is_running(session: Session) -> bool:
     try:
-        return bool(
-            session.has_target and session.target.control and session.target.control.running
-        )
+        return bool(session.has_target and session.live.control and session.live.control.running)
     except KlosdbgError:
         return False
 
 
 def _stopped_meanwhile(session: Session) -> bool:
-    return session.in_background and not _is_running(session)
+    return session.shown is None and session.in_background and not _is_running(session)
 
 
 def _notice_stop_while_typing(frontend: Frontend, app: Application[str]) -> None:
@@ -117,7 +115,9 @@ def _notice_stop(frontend: Frontend) -> None:
 
 def _interrupt(frontend: Frontend) -> None:
     session = frontend.session
-    if _is_running(session):
+    if session.shown is not None and _is_running(session):
+        _complain("the guest runs on: 'at now' goes back from the snapshot to it")
+    elif _is_running(session):
         _show(frontend, stop_here(session, session.control.interrupt()))
 
 
@@ -160,7 +160,9 @@ def _standing(session: Session) -> Fragments:
     except KlosdbgError:
         return [("ansired", "?")]
     place = f"{cpu.segments['cs'].selector:04x}:{cpu.eip:08x}"
+    snapshot = f"snapshot {session.shown}:" if session.shown is not None else ""
     return [
+        ("ansimagenta", snapshot),
         ("ansiyellow", f"ring{cpu.cpl}"),
         ("ansicyan", place),
         ("ansicyan", session.symbol(cpu.linear_pc) or ""),

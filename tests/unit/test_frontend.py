@@ -182,6 +182,16 @@ def test_the_prompt_reads_once_a_stop() -> None:
     assert memory.reads == before > 0
 
 
+def test_the_prompt_of_a_snapshot() -> None:
+    """It says which one, not that the guest runs."""
+    session = opened().session
+    session.control.resume()
+    session.look_at(2, replace(target(), control=None))
+    assert prompt(session) == "(klosdbg snapshot 2: ring3 001b:00401234 [talk]) "
+    session.look_at(None, None)
+    assert prompt(session) == "(klosdbg running) "
+
+
 class Gone(Control):
     """Run control of a guest whose QEMU has died."""
 
