@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from klosdbg.wire.symbols import Image, SymbolTable
 if TYPE_CHECKING:
     from klosdbg.trace.capture import Facts
 
+_PROGRESS_INTERVAL = 10.0
 BATCH_TIMEOUT = 60.0
 _ENTRY_TIMEOUT = 20.0
 _FIXED_SEED = "seed=1"
@@ -47,7 +50,7 @@ def _replace_closed_streams() -> None:
 
 
 def _main(words: list[str]) -> int:
-    if words[:1] in (["decode"], ["doctor"]):
+    if words[:1] in (["decode"], ["doctor"], ["bench"]):
         return _run_one(words)
     at = words.index("--") if "--" in words else len(words)
     args = build_parser().parse_args(words[:at])
@@ -97,6 +100,23 @@ class _Factories:
 
         return host_cycles()
 
+    @contextmanager
+    def guest(self, *, shared: bool) -> Iterator[Target]:
+        """Boot our own image; a machine that is named gets no RAM of ours."""
+        from klosdbg.targets.qemu import QemuOptions, start_qemu
+
+        symbols = _symbols([str(_OWN_IMAGE)])
+        given = () if shared else ("-machine", "pc")
+        options = QemuOptions(_OWN_IMAGE, "seed=1", headless=True, extra_args=given)
+        with closing(start_qemu(options)) as target:
+            ready = symbols.address("klos_ready")
+            assert target.control is not None
+            assert ready is not None
+            target.control.insert(ready)
+            target.control.resume()
+            target.control.wait(_ENTRY_TIMEOUT)
+            yield target
+
 
 def _session(args: argparse.Namespace) -> Session:
     batch = bool(args.commands or args.script or not sys.stdin.isatty())
@@ -110,6 +130,7 @@ def _session(args: argparse.Namespace) -> Session:
         timeout=timeout or None,
         interactive=not batch,
         warn=_warn,
+        progress=_Progress().show,
         describe=lambda: _facts(args),
     )
 
@@ -140,6 +161,20 @@ def _wants_color() -> bool:
 
 def _warn(message: str) -> None:
     print(f"klosdbg: {message}", file=sys.stderr)
+
+
+class _Progress:
+    """Show how a long command goes: in place on a terminal, else a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def show(self, message: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{message}\r", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + _PROGRESS_INTERVAL
+            _warn(message)
 
 
 def _open_target(session: Session, args: argparse.Namespace) -> None:

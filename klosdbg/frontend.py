@@ -32,7 +32,10 @@ class Frontend:
         """Run one command line; an empty line or a comment does nothing."""
         words = split(line)
         if words:
-            self.run_words(words)
+            chosen, rest = find_command(words)
+            name = words[: len(words) - len(rest)]
+            kept = split(line, keep_quotes=True)[len(name) :] if chosen.keeps_quotes else rest
+            self.run_words([*name, *kept])
 
     def run_words(self, words: list[str]) -> None:
         """Run a command that is already split into words."""

@@ -9,6 +9,7 @@ FAMILIES = (
     "look",
     "memory",
     "klos",
+    "events",
     "capture",
     "dsos",
     "run",
@@ -16,6 +17,7 @@ FAMILIES = (
     "write",
     "decode",
     "doctor",
+    "bench",
     "help",
 )
 

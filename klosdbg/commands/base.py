@@ -66,7 +66,10 @@ class _HelpAction(argparse.Action):
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """A declared command. ``reads`` gives it ``--stop``; ``group`` is its heading in ``help``."""
+    """A declared command. ``reads`` gives it ``--stop``; ``group`` is its heading in ``help``.
+
+    ``keeps_quotes``: its words keep the quotes they were written with.
+    """
 
     name: str
     summary: str
@@ -76,6 +79,7 @@ class Command:
     group: str
     reads: bool
     aliases: tuple[str, ...]
+    keeps_quotes: bool = False
 
     @cached_property
     def parser(self) -> argparse.ArgumentParser:
@@ -124,18 +128,19 @@ def command(
     group: str = "look",
     reads: bool = False,
     aliases: tuple[str, ...] = (),
+    keeps_quotes: bool = False,
 ) -> Callable[[Run], Command]:
     """Declare a command: name, one-line summary, arguments, an example, its heading in ``help``."""
 
     def declare(run: Run) -> Command:
-        return Command(name, summary, args, run, example, group, reads, aliases)
+        return Command(name, summary, args, run, example, group, reads, aliases, keeps_quotes)
 
     return declare
 
 
-def split(line: str) -> list[str]:
+def split(line: str, keep_quotes: bool = False) -> list[str]:
     """Split a command line into words as a POSIX shell quotes them; ``#`` begins a comment."""
     try:
-        return shlex.split(line, comments=True)
+        return shlex.split(line, comments=True, posix=not keep_quotes)
     except ValueError as error:
         raise UsageError(f"{line.strip()!r}: {str(error).lower()}: close the quote") from None

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.klos.find import booted_klos
+from klosdbg.models import Stop
 from klosdbg.ports import StopEvent, Symbols, Target
 from klosdbg.trace.event import Event, Recorder
 from klosdbg.trace.filters import EventFilter
@@ -50,7 +51,6 @@ class Recorded:
     stops: int
     recorder: Recorder
     end: End
-    failure: str | None = None
 
     @property
     def rate(self) -> float:
@@ -58,33 +58,42 @@ class Recorded:
         return self.seen / self.seconds if self.seconds > 0 else 0.0
 
 
-class Tracer:
-    """Collect the events that pass a filter into ``events``, up to ``limit`` of them.
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished recording; ``stop`` is where something else stopped the guest.
 
-    ``notice`` is called with each one kept.
+    ``failure`` says why there are fewer events than were asked for.
     """
+
+    recorded: Recorded
+    stop: Stop | None = None
+    failure: str | None = None
+
+
+class Tracer:
+    """Hand the events that pass a filter to ``keep``, up to ``limit`` of them."""
 
     def __init__(
         self,
         source: EventSource,
         wanted: EventFilter,
         limit: int | None,
-        events: list[Event],
-        notice: Callable[[Event], None] = lambda _event: None,
+        keep: Callable[[Event], None],
     ) -> None:
         self._source = source
         self._wanted = wanted
         self._limit = min(limit or MOST_EVENTS, MOST_EVENTS)
-        self._notice = notice
+        self._take = keep
+        self.limit = limit
         self._began = time.monotonic()
         self._seen = 0
-        self.events = events
+        self._kept = 0
         source.start()
 
     @property
     def full(self) -> bool:
         """Tell whether it has as many events as were asked for."""
-        return len(self.events) >= self._limit
+        return self._kept >= self._limit
 
     @property
     def interval(self) -> float | None:
@@ -108,25 +117,22 @@ class Tracer:
 
     def stop(self, end: End = "asked") -> Recorded:
         """End the recording; the guest has to be stopped where the recorder stops it."""
-        try:
-            self._keep(self._source.stop())
-        finally:
-            self.events.sort(key=lambda event: event.seq)
+        self._keep(self._source.stop())
         return self.state(end)
 
     def state(self, end: End = "running") -> Recorded:
         """Tell how it goes."""
         source, seconds = self._source, time.monotonic() - self._began
         return Recorded(
-            len(self.events), self._seen, source.lost, seconds, source.stops, source.kind, end
+            self._kept, self._seen, source.lost, seconds, source.stops, source.kind, end
         )
 
     def _keep(self, events: list[Event]) -> None:
         self._seen += len(events)
         for event in events:
             if not self.full and self._wanted.wants(event):
-                self.events.append(event)
-                self._notice(event)
+                self._kept += 1
+                self._take(event)
 
 
 def make_source(

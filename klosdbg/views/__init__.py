@@ -6,6 +6,7 @@ from klosdbg.views import decode as decode
 from klosdbg.views import descriptors as descriptors
 from klosdbg.views import doctor as doctor
 from klosdbg.views import dsos as dsos
+from klosdbg.views import events as events
 from klosdbg.views import findings as findings
 from klosdbg.views import klos as klos
 from klosdbg.views import klos_lists as klos_lists

@@ -1,5 +1,6 @@
 """Views of a session's own models: stops, memory, code, symbols, breakpoints, help."""
 
+import textwrap
 from collections.abc import Iterator
 
 from klosdbg.models import (
@@ -19,6 +20,7 @@ from klosdbg.views.base import Style, address_data, columns, data, hex64, printa
 from klosdbg.x86.disasm import Instruction
 
 _BYTES_A_LINE = 16
+_LONGEST_WANTED = 24
 
 
 @text.register
@@ -164,9 +166,16 @@ def _(model: BreakpointList, style: Style) -> str:
     if not model.breakpoints:
         return "no breakpoints"
     rows = [
-        (str(b.number), style.address(b.address), b.wanted, f"{b.hits}") for b in model.breakpoints
+        (str(b.number), style.address(b.address), "" if _is_long(b) else b.wanted, f"{b.hits}")
+        for b in model.breakpoints
     ]
-    return columns([("number", "address", "asked for", "hits"), *rows], right="r  r")
+    table = columns([("number", "address", "asked for", "hits"), *rows], right="r  r")
+    long = [textwrap.wrap(f"{b.number}: {b.wanted}", 80) for b in model.breakpoints if _is_long(b)]
+    return "\n".join([table, *(line for lines in long for line in lines)])
+
+
+def _is_long(model: BreakpointInfo) -> bool:
+    return len(model.wanted) > _LONGEST_WANTED
 
 
 @data.register

@@ -19,6 +19,8 @@ RUNS = {"c", "s", "n", "until", "finish", "interrupt", "reset", "detach"}
 TOUCHES_NO_GUEST = {"quit", "help", "decode", "doctor", "sym", "console", "b", "del", "info b"}
 TOUCHES_NO_GUEST |= {"echo", "snaps", "at", "expect", "export"}
 TOUCHES_NO_GUEST |= {"capture start", "capture note", "capture stop", "capture info"}
+RUNS |= {"events record", "events follow", "events start", "events stop"}
+TOUCHES_NO_GUEST |= {"events show", "events stats", "b event"}
 
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
 
@@ -39,7 +41,7 @@ def test_a_declaration_is_whole(command: Command) -> None:
 @every_command
 def test_the_example_parses(command: Command) -> None:
     """The example of a command is one of that command."""
-    found, rest = find_command(split(command.example))
+    found, rest = find_command(split(command.example, command.keeps_quotes))
     assert found is command
     assert found.parse(rest) is not None
 

@@ -1,0 +1,209 @@
+"""How events are recorded for a session: until there are enough, something stops it, or Ctrl-C."""
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+
+from klosdbg.errors import CommandError, KlosdbgError, TargetTimeout, UsageError
+from klosdbg.execution import stop_here, wait_for_event
+from klosdbg.models import Stop
+from klosdbg.read import resolve_code
+from klosdbg.session import Session
+from klosdbg.trace.event import Event, Recorder
+from klosdbg.trace.expression import Expression, parse_expression
+from klosdbg.trace.filters import EventFilter
+from klosdbg.trace.tracer import End, Finished, Recorded, Tracer, make_source
+from klosdbg.x86.vectors import parse_vector
+
+_SLICE = 1.0
+_GLANCE = 0.1
+_VECTORS = 256
+
+
+def vector(word: str) -> int:
+    """Read a vector: ``14``, ``0xe``, ``PF``."""
+    found = parse_vector(word)
+    if found is None:
+        try:
+            found = int(word, 0)
+        except ValueError:
+            found = -1
+    if not 0 <= found < _VECTORS:
+        raise UsageError(f"{word!r} is no vector: write 14, 0xe or PF")
+    return found
+
+
+def filter_of(session: Session, args: Namespace) -> EventFilter:
+    """Make the filter that the options ask for."""
+    return EventFilter(
+        vectors=frozenset(map(vector, args.vector or ())),
+        process=args.process,
+        handler=_address(session, args.handler),
+        addresses=_range(session, args.range),
+        cpl=args.cpl,
+        errors=args.errors,
+        condition=expression_of(args.condition),
+    )
+
+
+def expression_of(text: str | None) -> Expression | None:
+    """Parse the condition that an option holds."""
+    return None if text is None else parse_expression(text)
+
+
+def _address(session: Session, wanted: str | None) -> int | None:
+    if wanted is None:
+        return None
+    if not session.has_target:
+        found = session.symbols.address(wanted) if session.symbols else None
+        return found if found is not None else _number(wanted)
+    return resolve_code(session.target, session.symbols, wanted)
+
+
+def _number(wanted: str) -> int:
+    try:
+        return int(wanted, 0)
+    except ValueError:
+        raise CommandError(f"{wanted}: no such symbol, and no target to ask") from None
+
+
+def _range(session: Session, wanted: str | None) -> tuple[int, int] | None:
+    if wanted is None:
+        return None
+    first, dots, last = wanted.partition("..")
+    if not (first and dots and last):
+        raise UsageError(f"{wanted!r} is no range of addresses: write 0xc0100000..0xc010ffff")
+    start, end = _address(session, first), _address(session, last)
+    assert start is not None
+    assert end is not None
+    return start, end
+
+
+def start_tracer(session: Session, args: Namespace, kind: Recorder | None) -> Tracer:
+    """Begin a new recording, in place of the last one's events."""
+    if session.tracer is not None:
+        raise CommandError("events are being recorded already: 'events stop' ends that")
+    wanted = filter_of(session, args)
+    if args.number is not None and args.number < 1:
+        raise UsageError("-n: at least one event")
+    source = make_source(session.target, session.symbols, kind, wanted)
+    tracer = Tracer(source, wanted, args.number, session.add_event)
+    session.events = []
+    session.tracer = tracer
+    return tracer
+
+
+def stop_tracer(session: Session, end: End) -> Recorded:
+    """End the recording; the guest is left as it is, stopped or running."""
+    tracer = session.tracer
+    if tracer is None:
+        raise CommandError("no events are being recorded: 'events start' begins")
+    was_running = tracer.interval is None and session.control.running
+    if was_running:
+        tracer.handle(session.control.interrupt())
+    session.tracer = None
+    try:
+        recorded = tracer.stop(end)
+    finally:
+        session.events.sort(key=lambda event: event.seq)
+    if was_running:
+        session.control.resume()
+    return recorded
+
+
+def record(session: Session) -> Finished:
+    """Run until the tracer has enough; one that records a running guest leaves it running."""
+    was_running = session.control.running
+    stop: Stop | None = None
+    end: End = "limit"
+    try:
+        event = _run(session)
+        if event is not None:
+            stop, end = event, "stop"
+    except TargetTimeout:
+        end = "time-out"
+    except KeyboardInterrupt:
+        _halt(session)
+        recorded = stop_tracer(session, "interrupt")
+        if session.interactive:
+            return Finished(recorded)
+        raise
+    except KlosdbgError:
+        session.tracer = None
+        session.events.sort(key=lambda event: event.seq)
+        raise
+    if not was_running:
+        _halt(session)
+    return _finished(session, stop_tracer(session, end), stop)
+
+
+def _run(session: Session) -> Stop | None:
+    tracer, began = session.tracer, time.monotonic()
+    assert tracer is not None
+    if not session.control.running:
+        session.control.resume()
+    while not tracer.full:
+        try:
+            event = wait_for_event(session, _slice(session, began))
+        except TargetTimeout:
+            state = tracer.state()
+            session.progress(f"{state.kept} events, {state.rate:.0f}/s, {state.seconds:.0f} s")
+            if _slice(session, began) <= 0:
+                raise
+            continue
+        if event is not None and not tracer.full:
+            return stop_here(session, event)
+    return None
+
+
+def _slice(session: Session, began: float) -> float:
+    if session.timeout is None:
+        return _SLICE
+    return min(_SLICE, max(0.0, began + session.timeout - time.monotonic()))
+
+
+def _halt(session: Session) -> None:
+    if session.control.running and session.tracer is not None:
+        session.tracer.handle(session.control.interrupt())
+    session.in_background = False
+
+
+def _finished(session: Session, recorded: Recorded, stop: Stop | None) -> Finished:
+    if recorded.end == "time-out":
+        late = (
+            f"only {recorded.kept} events came within {session.timeout:g} s; 'events show' shows "
+            "them (--timeout 0 waits for ever)"
+        )
+        return Finished(recorded, None, late)
+    return Finished(recorded, stop, stop.failure if stop else None)
+
+
+def follow(session: Session) -> Iterator[Event]:
+    """Yield events as they come, until the tracer has enough or the caller closes this."""
+    tracer, shown = session.tracer, 0
+    assert tracer is not None
+    was_running = session.control.running
+    try:
+        if not was_running:
+            session.control.resume()
+        while True:
+            over = _glance(session)
+            fresh, shown = session.events[shown:], len(session.events)
+            yield from fresh
+            if over:
+                return
+    finally:
+        if session.tracer is not None:
+            if not was_running:
+                _halt(session)
+            stop_tracer(session, "asked")
+
+
+def _glance(session: Session) -> bool:
+    try:
+        event = wait_for_event(session, _GLANCE)
+    except TargetTimeout:
+        return False
+    if event is not None and session.tracer is not None and not session.tracer.full:
+        raise CommandError(f"the guest stopped ({event.reason}): 'c' lets it go on")
+    return True

@@ -1,0 +1,92 @@
+"""An event at the very beginning: the guest stands at the first instruction of a stub."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.klos.find import read_numbers
+from klosdbg.ports import Symbols, Target
+from klosdbg.trace.discovery import Stub, discover
+from klosdbg.trace.event import Event, Origin, Place, Time
+from klosdbg.trace.expression import Expression
+from klosdbg.trace.klos_facts import KlosFacts
+from klosdbg.trace.plain_stops import read_frame
+from klosdbg.trace.registers import QuickRegisters, cpl_of
+
+_PAGE_FAULT = 14
+
+
+def stub_of(target: Target, vector: int) -> Stub:
+    """Find a vector's stub in the live IDT, or raise ``CommandError``."""
+    stub = discover(target).stubs.get(vector)
+    if stub is None or stub.kind == "task-gate":
+        kind = "a task gate" if stub else "no present gate"
+        raise CommandError(f"vector {vector} has {kind}, so no stub to stop at: see 'idt {vector}'")
+    return stub
+
+
+def condition_at(
+    target: Target, symbols: Symbols | None, stub: Stub, wanted: Expression
+) -> Callable[[], bool]:
+    """Make a test whether an expression holds for the event whose stub the guest stands at."""
+    facts = _facts(target, symbols)
+    registers = QuickRegisters(target)
+    return lambda: wanted.holds(_event(target, symbols, facts, registers, stub))
+
+
+def _facts(target: Target, symbols: Symbols | None) -> KlosFacts | None:
+    try:
+        return KlosFacts(target, symbols)
+    except KlosdbgError:
+        return None
+
+
+def _event(
+    target: Target,
+    symbols: Symbols | None,
+    facts: KlosFacts | None,
+    quick: QuickRegisters,
+    stub: Stub,
+) -> Event:
+    registers = quick.read()
+    frame = read_frame(target.linear, registers.stack, stub.vector, stub.bits, registers.cpl)
+    if frame is None:
+        raise CommandError("the stack at the stub cannot be read: see 'regs' and 'tss'")
+    linear = quick.linear(frame.cs, frame.eip, frame.eflags)
+    cpl = cpl_of(frame.cs, frame.eflags)
+    symbol = symbols.name(linear) if symbols else None
+    event = Event(
+        seq=0,
+        time=Time(0, "host-ns", perturbed=True),
+        vector=stub.vector,
+        error_code=frame.error_code,
+        source=Place(frame.cs, frame.eip, linear, cpl, frame.ss, frame.esp, symbol),
+        stub=stub.entry,
+        out=None,
+        handler=None,
+        back=None,
+        tlb_flush=None,
+        eoi=None,
+        resumed=None,
+        depth=1,
+        process=None,
+        cr2=registers.cr2 if stub.vector == _PAGE_FAULT else None,
+    )
+    return _of_klos(target, facts, event) if facts else event
+
+
+def _of_klos(target: Target, facts: KlosFacts, event: Event) -> Event:
+    address, size = facts.running_request()
+    running = facts.running(target.linear.read(address, size))
+    handlers = read_numbers(target, facts.info.handlers, 4, "handlers")
+    idle = event.source.eip == facts.info.idle_site and event.source.cpl == 0
+    origin: Origin = "idle" if idle else "program"
+    return replace(
+        event,
+        depth=running.depth + 1,
+        process=facts.process(running.pid),
+        pid=running.pid,
+        tid=running.tid,
+        handler=handlers[event.vector] if event.vector < len(handlers) else None,
+        origin=origin,
+    )
