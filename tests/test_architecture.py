@@ -47,6 +47,19 @@ MAY_IMPORT = {
         "read",
         "models",
     },
+    "server": {
+        "errors",
+        "frontend",
+        "commands",
+        "views",
+        "session",
+        "klos",
+        "read",
+        "models",
+        "ports",
+        "wire",
+        "x86",
+    },
     "options": {"errors"},
 }
 ROOTS = {"__main__", "__init__", "gdb_entry"}

@@ -1,0 +1,175 @@
+"""What the clients share: the target, who controls it, and the stops that all are told of."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from klosdbg.errors import CommandError, KlosdbgError, TargetError, TargetLost, TargetRunning
+from klosdbg.ports import StopEvent, Symbols, Target
+from klosdbg.read import read_cpu
+from klosdbg.server.client import Client
+from klosdbg.server.control import SharedControl
+from klosdbg.server.registers import Layout
+from klosdbg.server.threads import PROCESSOR, GuestThread, read_guest_threads
+from klosdbg.session import Session
+
+_SIGNALS = {"interrupt": 2, "shutdown": 3}
+_SIGTRAP = 5
+_NOT_IN_CONTROL = "this client observes: 'monitor klos control' takes control"
+
+
+class Hub:
+    """One target and its clients, of which one at most controls it."""
+
+    def __init__(
+        self,
+        target: Target,
+        symbols: Symbols | None,
+        timeout: float | None,
+        serve: Callable[[float], None],
+    ) -> None:
+        self.control = SharedControl(target.control, serve) if target.control else None
+        self.target = replace(target, control=self.control, close=lambda: None)
+        self.layout = Layout(target.address_bits == 64)
+        self.clients: list[Client] = []
+        self.controller: Client | None = None
+        self._symbols = symbols
+        self._timeout = timeout
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the guest runs."""
+        return self.control is not None and self.control.running
+
+    def session(self) -> Session:
+        """Make the session of a new client."""
+        session = Session(symbols=self._symbols, timeout=self._timeout)
+        session.attach(self.target)
+        return session
+
+    def join(self, client: Client) -> None:
+        """Take a client in; it gets control where nobody has it."""
+        self.clients.append(client)
+        if self.controller is None:
+            self.controller = client
+
+    def leave(self, client: Client) -> None:
+        """Let a client go: it leaves no breakpoints, and a guest that it stopped runs on."""
+        self.clients.remove(client)
+        if self.controller is client:
+            self.release(client)
+
+    def take_control(self, client: Client) -> None:
+        """Hand control to a client; who had it keeps no breakpoints and observes from now on."""
+        holder = self.controller
+        if holder is client:
+            return
+        if holder is not None:
+            if holder.busy:
+                raise CommandError("the controller's command still runs: try again when it is done")
+            self._drop_breakpoints(holder)
+        self.controller = client
+
+    def release(self, client: Client) -> None:
+        """Give control up: breakpoints go, and a guest that the client found running runs on."""
+        self._drop_breakpoints(client)
+        self.controller = None
+        if client.found_running and self.control and not self.control.running:
+            client.found_running = False
+            self.control.resume()
+
+    def require_control(self, client: Client) -> SharedControl:
+        """Return the run control for the controller; refuse everybody else."""
+        if self.controller is not client:
+            raise CommandError(_NOT_IN_CONTROL)
+        if self.control is None:
+            raise CommandError(f"{self.target.name} cannot run: it is a recording")
+        return self.control
+
+    def add_breakpoint(self, client: Client, kind: int, address: int) -> None:
+        """Set a breakpoint of a client; once more does nothing."""
+        control = self.require_control(client)
+        if (kind, address) not in client.breakpoints:
+            control.insert(address)
+            client.breakpoints.add((kind, address))
+
+    def remove_breakpoint(self, client: Client, kind: int, address: int) -> None:
+        """Take away a breakpoint of a client; one that is gone already does no harm."""
+        if self.control and (kind, address) in client.breakpoints:
+            self.control.remove(address)
+            client.breakpoints.discard((kind, address))
+
+    def announce(self) -> None:
+        """Tell every waiting client of a stop that is news."""
+        event = self.control.take_stop() if self.control else None
+        if event is None:
+            return
+        for client in self.clients:
+            if client.waiting:
+                client.waiting = False
+                client.reply(self.stop_reply(client, event))
+
+    def stop_reply(self, client: Client, event: StopEvent | None = None) -> bytes:
+        """Make the stop reply for a client: of the last stop, where ``event`` is None."""
+        if event is None:
+            event = self.control.wait(0) if self.control else StopEvent("step", _SIGTRAP)
+        signal = _SIGNALS.get(event.reason, event.signal)
+        reply = f"T{signal:02x}thread:{self.running_thread(client).number:x};"
+        return (reply + self._cause(client, event)).encode()
+
+    def threads(self, client: Client) -> list[GuestThread]:
+        """List the threads as this client wants to see them, the running one first."""
+        session = client.session
+        try:
+            cpu = read_cpu(self.target)
+        except TargetRunning:
+            return [GuestThread(PROCESSOR, "processor", "running")]
+        shown = client.shows_threads
+        return session.stop_cache.get(
+            cpu, f"threads {shown}", lambda: read_guest_threads(session, shown)
+        )
+
+    def running_thread(self, client: Client) -> GuestThread:
+        """Give the thread that the processor executes."""
+        return self.threads(client)[0]
+
+    def thread(self, client: Client) -> GuestThread:
+        """Give the thread that the client has chosen; the running one where it chose none."""
+        threads = self.threads(client)
+        return next((t for t in threads if t.number == client.thread), threads[0])
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop a running guest for a moment."""
+        if self.control is None or not self.control.running:
+            yield
+            return
+        stopped_itself = self.control.interrupt().reason != "interrupt"
+        yield
+        if not stopped_itself:
+            self.control.resume()
+
+    def _cause(self, client: Client, event: StopEvent) -> str:
+        if event.reason not in ("breakpoint", "step", "signal") or not client.breakpoints:
+            return ""
+        linear = read_cpu(self.target).linear_pc
+        for kind, cause in ((0, "swbreak"), (1, "hwbreak")):
+            if (kind, linear) in client.breakpoints and cause in client.features:
+                return f"{cause}:;"
+        return ""
+
+    def _drop_breakpoints(self, client: Client) -> None:
+        if not client.breakpoints and not client.session.breakpoints:
+            return
+        with self.stopped():
+            for kind, address in sorted(client.breakpoints):
+                self.remove_breakpoint(client, kind, address)
+            for breakpoint in list(client.session.breakpoints):
+                client.session.delete_breakpoint(breakpoint)
+
+
+def error_code(error: KlosdbgError) -> int:
+    """Give the ``errno`` that a client is answered with; a lost target is nobody's answer."""
+    if isinstance(error, TargetLost):
+        raise error
+    return 14 if isinstance(error, TargetError) else 1

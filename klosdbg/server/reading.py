@@ -1,0 +1,121 @@
+"""Answers that only read: registers, memory, and the documents of ``qXfer``."""
+
+import re
+from typing import Literal
+from xml.sax.saxutils import escape, quoteattr
+
+from klosdbg.errors import CommandError, ProtocolError
+from klosdbg.models import Address
+from klosdbg.read import read_cpu, read_memory
+from klosdbg.server.client import PACKET_SIZE, Client
+from klosdbg.server.guesttables import TABLES as GUEST_TABLES
+from klosdbg.server.hub import Hub
+from klosdbg.server.osdata import osdata
+from klosdbg.server.registers import Described, cpu_values
+from klosdbg.server.threads import frame_values
+from klosdbg.wire.rsp_requests import MemoryRequest, parse_memory
+
+_MOST_BYTES = PACKET_SIZE // 2 - 16
+_TRANSFER = re.compile(rb"qXfer:(\w+):read:([\w.-]*):([0-9a-fA-F]{1,8}),([0-9a-fA-F]{1,8})")
+_NUMBER = re.compile(rb"[0-9a-fA-F]{1,4}")
+
+
+class BadRequest(Exception):
+    """Report a request that cannot be understood."""
+
+
+def values(hub: Hub, client: Client) -> dict[str, int]:
+    """Read the registers of the thread that a client has chosen, by name."""
+    thread = hub.thread(client)
+    if thread.frame is not None:
+        return frame_values(hub.target, thread.frame, hub.layout, client.linear_pc)
+    cpu = read_cpu(hub.target)
+    read_general = hub.target.read_general
+    general = dict(read_general()) if read_general and not hub.running else {}
+    return cpu_values(cpu, general, hub.layout, client.linear_pc)
+
+
+def read_all_registers(hub: Hub, client: Client, _payload: bytes) -> bytes:
+    """Answer ``g``."""
+    return hub.layout.encode_all(values(hub, client))
+
+
+def read_register(hub: Hub, client: Client, payload: bytes) -> bytes:
+    """Answer ``p``."""
+    return hub.layout.encode(register(hub, payload[1:]), values(hub, client))
+
+
+def register(hub: Hub, digits: bytes) -> Described:
+    """Find a register by the hexadecimal digits of its number."""
+    if not _NUMBER.fullmatch(digits) or int(digits, 16) >= len(hub.layout.registers):
+        raise BadRequest
+    return hub.layout.registers[int(digits, 16)]
+
+
+def memory_request(payload: bytes) -> MemoryRequest:
+    """Parse ``m``, ``M`` and ``X``, or raise ``BadRequest``."""
+    try:
+        return parse_memory(payload)
+    except ProtocolError:
+        raise BadRequest from None
+
+
+def read_hex(hub: Hub, client: Client, payload: bytes) -> bytes:
+    """Answer ``m``: as much as is mapped."""
+    return _read(hub, client, payload).hex().encode()
+
+
+def read_binary(hub: Hub, client: Client, payload: bytes) -> bytes:
+    """Answer ``x``: as much as is mapped, after a ``b``."""
+    return b"b" + _read(hub, client, b"m" + payload[1:])
+
+
+def _read(hub: Hub, client: Client, payload: bytes) -> bytes:
+    asked = memory_request(payload)
+    size = min(asked.size, _MOST_BYTES)
+    space: Literal["linear", "physical"] = "physical" if client.physical else "linear"
+    if not size:
+        return b""
+    if asked.address >= 1 << 64:
+        raise BadRequest
+    return read_memory(hub.target, Address(asked.address, space), size, clip=True)
+
+
+def transfer(hub: Hub, client: Client, payload: bytes) -> bytes | None:
+    """Answer ``qXfer``: a part of a document, made anew when it is asked for from its start."""
+    match = _TRANSFER.fullmatch(payload)
+    if not match:
+        return b""
+    kind, annex = match[1].decode(), match[2].decode()
+    start, size = int(match[3], 16), min(int(match[4], 16), _MOST_BYTES)
+    if start == 0 or client.document[0] != (kind, annex):
+        made = _document(hub, client, kind, annex)
+        if made is None:
+            return b""
+        client.document = ((kind, annex), made)
+    data = client.document[1]
+    return (b"l" if start + size >= len(data) else b"m") + data[start : start + size]
+
+
+def _document(hub: Hub, client: Client, kind: str, annex: str) -> bytes | None:
+    if kind == "features":
+        if annex != "target.xml":
+            raise CommandError(f"there is no description {annex!r}")
+        return hub.layout.target_xml
+    if kind == "threads":
+        return _threads(hub, client)
+    if kind == "osdata":
+        return _osdata(client, annex)
+    return None
+
+
+def _osdata(client: Client, annex: str) -> bytes:
+    return osdata(client.session, annex, GUEST_TABLES)
+
+
+def _threads(hub: Hub, client: Client) -> bytes:
+    rows = "".join(
+        f'<thread id="{t.number:x}" core="0" name={quoteattr(t.name)}>{escape(t.state)}</thread>'
+        for t in hub.threads(client)
+    )
+    return f'<?xml version="1.0"?><threads>{rows}</threads>'.encode()

@@ -1,0 +1,151 @@
+"""Answers that need control: resuming, breakpoints, and writing."""
+
+from klosdbg.errors import CommandError, ProtocolError
+from klosdbg.read import read_cpu
+from klosdbg.server.client import Client
+from klosdbg.server.hub import Hub
+from klosdbg.server.reading import BadRequest, memory_request, register, values
+from klosdbg.server.registers import Described
+from klosdbg.wire.rsp_requests import VContAction, parse_breakpoint, parse_vcont
+
+_FOLLOWS = (
+    "klosdbg: this client observes: waiting for the controller's next stop "
+    "(Ctrl-C ends the wait; 'monitor klos control' takes control)\n"
+)
+_MOST_ADDRESS = 1 << 64
+
+
+def list_actions(*_request: object) -> bytes:
+    """Answer ``vCont?``."""
+    return b"vCont;c;C;s;S;t"
+
+
+def resume(hub: Hub, client: Client, payload: bytes) -> bytes | None:
+    """Answer ``c``, ``C``, ``s`` and ``S``; resuming elsewhere than at the PC is refused."""
+    if payload[:1] in b"cs" and len(payload) > 1:
+        raise BadRequest
+    return _act(hub, client, payload[:1].lower() == b"s")
+
+
+def resume_threads(hub: Hub, client: Client, payload: bytes) -> bytes | None:
+    """Answer ``vCont``: the first action decides, as there is one processor."""
+    try:
+        first = parse_vcont(payload)[0]
+    except ProtocolError:
+        raise BadRequest from None
+    if first.action == "t":
+        return _stop(hub, client)
+    steps = first.action in "sS"
+    if steps:
+        _require_running_thread(hub, client, first)
+    return _act(hub, client, steps)
+
+
+def _require_running_thread(hub: Hub, client: Client, action: VContAction) -> None:
+    wanted = action.thread.tid if action.thread else 0
+    if wanted > 0 and wanted != hub.running_thread(client).number:
+        raise CommandError(f"thread {wanted} does not run: only what the processor executes steps")
+
+
+def _act(hub: Hub, client: Client, steps: bool) -> bytes | None:
+    if hub.controller is not client and not steps:
+        client.waiting = True
+        client.reply(b"O" + _FOLLOWS.encode().hex().encode())
+        return None
+    control = hub.require_control(client)
+    if control.running:
+        client.waiting = True
+        return None
+    if steps:
+        control.step()
+    else:
+        control.resume()
+    client.waiting = True
+    return None
+
+
+def _stop(hub: Hub, client: Client) -> bytes:
+    interrupt(hub, client)
+    return b"OK"
+
+
+def interrupt(hub: Hub, client: Client) -> None:
+    """Do what the byte 0x03 asks: stop the guest, or end an observer's wait."""
+    if hub.controller is client and hub.control:
+        if hub.control.running:
+            hub.control.interrupt()
+    elif client.waiting:
+        client.waiting = False
+        client.reply(b"T02thread:%x;" % hub.running_thread(client).number)
+
+
+def change_breakpoint(hub: Hub, client: Client, payload: bytes) -> bytes:
+    """Answer ``Z`` and ``z``: 0 and 1; watchpoints get the empty reply (docs/protocol.md)."""
+    try:
+        asked = parse_breakpoint(payload)
+    except ProtocolError:
+        raise BadRequest from None
+    if asked.kind > 1:
+        return b""
+    if asked.address >= _MOST_ADDRESS:
+        raise BadRequest
+    change = hub.add_breakpoint if asked.insert else hub.remove_breakpoint
+    change(client, asked.kind, asked.address & hub.layout.address_mask)
+    return b"OK"
+
+
+def write_memory(hub: Hub, client: Client, payload: bytes) -> bytes:
+    """Answer ``M`` and ``X``."""
+    asked = memory_request(payload)
+    hub.require_control(client)
+    if hub.target.linear_writer is None or client.physical:
+        raise CommandError(f"{hub.target.name} cannot be written like this")
+    if asked.address >= _MOST_ADDRESS:
+        raise BadRequest
+    if asked.data:
+        hub.target.linear_writer.write(asked.address, asked.data)
+    return b"OK"
+
+
+def write_register(hub: Hub, client: Client, payload: bytes) -> bytes:
+    """Answer ``P``."""
+    number, _, digits = payload[1:].partition(b"=")
+    chosen = register(hub, number)
+    _write(hub, client, chosen, _value(chosen, digits))
+    return b"OK"
+
+
+def write_all_registers(hub: Hub, client: Client, payload: bytes) -> bytes:
+    """Answer ``G``: write those that differ; klosdbg's own additions only with ``P``."""
+    at, known = 1, values(hub, client)
+    for chosen in hub.layout.registers:
+        digits = payload[at : at + chosen.bits // 4]
+        at += chosen.bits // 4
+        if not digits or b"x" in digits or chosen.system:
+            continue
+        value = _value(chosen, digits)
+        if known.get(chosen.name) != value:
+            _write(hub, client, chosen, value)
+    return b"OK"
+
+
+def _value(chosen: Described, digits: bytes) -> int:
+    try:
+        raw = bytes.fromhex(digits.decode("ascii"))
+    except (ValueError, UnicodeDecodeError):
+        raise BadRequest from None
+    if len(raw) != chosen.bits // 8:
+        raise BadRequest
+    return int.from_bytes(raw, "little")
+
+
+def _write(hub: Hub, client: Client, chosen: Described, value: int) -> None:
+    hub.require_control(client)
+    writer = hub.target.register_writer
+    if writer is None or hub.thread(client).frame is not None:
+        raise CommandError("only the registers of the running thread can be written")
+    pc = hub.layout.pc
+    if chosen.name == pc and client.linear_pc:
+        cpu = read_cpu(hub.target)
+        value = value - (cpu.linear_pc - cpu.eip) & (1 << chosen.bits) - 1
+    writer.write(pc if chosen.name == f"{pc}_offset" else chosen.name, value)

@@ -1,0 +1,166 @@
+"""The server: one thread, sockets that never block, and a fair turn for every client."""
+
+import contextlib
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+from klosdbg.errors import KlosdbgError, TargetLost
+from klosdbg.ports import Symbols, Target
+from klosdbg.server.client import Client, Gone
+from klosdbg.server.hub import Hub
+from klosdbg.server.listen import Listener
+from klosdbg.server.packets import answer
+from klosdbg.server.running import interrupt
+from klosdbg.wire.rsp import Interrupt, Nack, Packet, RspEvent
+
+MOST_CLIENTS = 32
+_TURN = 16
+_IDLE = 1.0
+_SOONEST, _LATEST = 0.0005, 0.01
+
+
+class Server:
+    """A GDB-remote server for a target; ``run`` serves until Ctrl-C or the target's end."""
+
+    def __init__(
+        self,
+        target: Target,
+        symbols: Symbols | None,
+        listener: Listener,
+        timeout: float | None = None,
+        warn: Callable[[str], None] = lambda _message: None,
+    ) -> None:
+        self.hub = Hub(target, symbols, timeout, self._serve)
+        self._listener = listener
+        self._warn = warn
+        self._selector = selectors.DefaultSelector()
+        self._numbers = 0
+        self._resumed_at = 0.0
+        self._stopping = False
+        listener.socket.setblocking(False)
+        self._selector.register(listener.socket, selectors.EVENT_READ, None)
+
+    def run(self) -> None:
+        """Serve clients until ``stop``, Ctrl-C, or ``TargetLost``."""
+        try:
+            while not self._stopping:
+                self._serve(self._patience())
+                self.hub.announce()
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """End ``run`` after its present turn."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Let every client go, and stop listening."""
+        for client in list(self.hub.clients):
+            with contextlib.suppress(TargetLost):
+                self._drop(client)
+        self._selector.close()
+        self._listener.close()
+
+    def _patience(self) -> float:
+        if any(client.events for client in self.hub.clients):
+            return 0.0
+        if not self.hub.running:
+            self._resumed_at = 0.0
+            return 0.0 if self.hub.control and self.hub.control.moved else _IDLE
+        self._resumed_at = self._resumed_at or time.monotonic()
+        ran = time.monotonic() - self._resumed_at
+        return min(_LATEST, max(_SOONEST, ran / 4))
+
+    def _serve(self, timeout: float) -> None:
+        """Serve every client once, waiting at most so long for one that has something to say."""
+        for client in self.hub.clients:
+            self._watch(client)
+        for key, ready in self._selector.select(timeout):
+            if key.data is None:
+                self._accept()
+            else:
+                self._guard(key.data, partial(self._exchange, ready))
+        for client in list(self.hub.clients):
+            self._guard(client, self._handle)
+
+    def _watch(self, client: Client) -> None:
+        wanted = selectors.EVENT_READ if client.wants_to_read else 0
+        wanted |= selectors.EVENT_WRITE if client.wants_to_write else 0
+        known = self._selector.get_map().get(client.socket)
+        if known is None and wanted:
+            self._selector.register(client.socket, wanted, client)
+        elif known is not None and not wanted:
+            self._selector.unregister(client.socket)
+        elif known is not None and known.events != wanted:
+            self._selector.modify(client.socket, wanted, client)
+
+    def _accept(self) -> None:
+        try:
+            connection, _address = self._listener.socket.accept()
+        except OSError:
+            return
+        if len(self.hub.clients) >= MOST_CLIENTS:
+            connection.close()
+            self._warn(f"refused a client: {MOST_CLIENTS} are connected")
+            return
+        connection.setblocking(False)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._numbers += 1
+        self.hub.join(Client(connection, self._numbers, self.hub.session()))
+
+    def _exchange(self, ready: int, client: Client) -> None:
+        if ready & selectors.EVENT_READ:
+            self._sort(client, client.receive())
+        if ready & selectors.EVENT_WRITE:
+            client.flush()
+
+    def _sort(self, client: Client, events: list[RspEvent]) -> None:
+        """Queue events; an interrupt of a client whose command runs cannot wait for its end."""
+        for event in events:
+            if client.busy and isinstance(event, Interrupt):
+                interrupt(self.hub, client)
+            else:
+                client.events.append(event)
+
+    def _handle(self, client: Client) -> None:
+        for _ in range(_TURN):
+            if not client.events or client.busy or client.full:
+                break
+            self._take(client, client.events.popleft())
+        if client.wants_to_write:
+            client.flush()
+        if client.leaving and not client.wants_to_write:
+            raise Gone("it detached")
+
+    def _take(self, client: Client, event: RspEvent) -> None:
+        if isinstance(event, Packet):
+            answer(self.hub, client, event.payload)
+        elif isinstance(event, Interrupt):
+            interrupt(self.hub, client)
+        elif isinstance(event, Nack):
+            client.repeat()
+
+    def _guard(self, client: Client, act: Callable[[Client], None]) -> None:
+        if client not in self.hub.clients:
+            return
+        try:
+            act(client)
+        except Gone as gone:
+            self._warn(f"client {client.number} is gone: {gone}")
+            self._drop(client)
+
+    def _drop(self, client: Client) -> None:
+        if self._selector.get_map().get(client.socket):
+            self._selector.unregister(client.socket)
+        client.socket.close()
+        client.leaving = True
+        try:
+            self.hub.leave(client)
+        except TargetLost:
+            raise
+        except KlosdbgError as error:
+            self._warn(f"client {client.number} left something behind: {error}")

@@ -1,0 +1,86 @@
+"""KLOS's threads as a client's threads: names, and registers from their saved contexts."""
+
+from dataclasses import dataclass
+
+from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.klos.abi import KlosFrame
+from klosdbg.klos.constants import State, Wait, label
+from klosdbg.klos.find import find_by_symbol
+from klosdbg.klos.models import ThreadState
+from klosdbg.klos.processes import read_threads
+from klosdbg.ports import Target
+from klosdbg.read import read_cpu, read_selector
+from klosdbg.server.registers import Layout, attributes, table_values
+from klosdbg.session import Session
+from klosdbg.x86.descriptor import Segment
+
+PROCESSOR = 0x7FFF
+"""The thread that stands for the processor while no thread of KLOS runs on it."""
+
+_FRAME_REGISTERS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eflags")
+_SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
+
+
+@dataclass(frozen=True, slots=True)
+class GuestThread:
+    """A thread as a client sees it; the one without a ``frame`` is what the processor executes."""
+
+    number: int
+    name: str
+    state: str
+    frame: KlosFrame | None = None
+
+
+def read_guest_threads(session: Session, shown: bool) -> list[GuestThread]:
+    """List the threads, the running one first; only the processor where KLOS has none to show."""
+    found = _klos_threads(session) if shown else []
+    running = [thread for thread in found if thread.frame is None]
+    others = [thread for thread in found if thread.frame is not None]
+    return [*(running or [GuestThread(PROCESSOR, "processor", "runs no thread")]), *others]
+
+
+def _klos_threads(session: Session) -> list[GuestThread]:
+    try:
+        klos = find_by_symbol(session.target, session.symbols)
+        if klos is None or not klos.booted:
+            return []
+        states = read_threads(session.target, session.symbols).threads
+    except KlosdbgError:
+        return []
+    return [_thread(state) for state in states if state.current or state.frame is not None]
+
+
+def _thread(state: ThreadState) -> GuestThread:
+    thread = state.thread
+    doing = (
+        label(Wait, thread.wait) if thread.state == State.BLOCKED else label(State, thread.state)
+    )
+    frame = None if state.current else state.frame
+    return GuestThread(thread.tid, state.process, f"process {thread.pid}, {doing}", frame)
+
+
+def frame_values(
+    target: Target, frame: KlosFrame, layout: Layout, linear_pc: bool
+) -> dict[str, int]:
+    """Name the registers of a thread's saved context; hidden parts are those of a load today."""
+    values = {name: getattr(frame, name) for name in _FRAME_REGISTERS}
+    values |= {"cr3": frame.cr3, "cpl": frame.cs & 3, "eip_offset": frame.eip}
+    values |= table_values(read_cpu(target))
+    for name in _SEGMENTS:
+        values |= _segment_values(target, name, getattr(frame, name) & 0xFFFF)
+    base = values.get("cs_base", 0) if linear_pc else 0
+    values[layout.pc] = frame.eip + base & 0xFFFF_FFFF
+    return values
+
+
+def _segment_values(target: Target, name: str, selector: int) -> dict[str, int]:
+    values = {name: selector}
+    try:
+        descriptor = read_selector(target, selector).descriptor
+    except CommandError:
+        return values
+    if not isinstance(descriptor, Segment):
+        return values
+    values |= {f"{name}_base": descriptor.base, f"{name}_limit": descriptor.last_byte}
+    flags = int.from_bytes(descriptor.raw[4:8], "little") if descriptor.raw else 0
+    return values | {f"{name}_attr": attributes(flags)}
