@@ -1,6 +1,8 @@
 """Recording a session for others, its snapshots, and what differs between them."""
 
 from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from klosdbg.commands.base import arg, command, integer
@@ -12,16 +14,25 @@ from klosdbg.trace.capture_models import (
     CaptureNote,
     CaptureState,
     CaptureSummary,
+    Exported,
     SnapshotInfo,
     SnapshotList,
 )
 from klosdbg.trace.difference import compare
+from klosdbg.trace.event import Event
 from klosdbg.trace.expectation import check_expectation
+from klosdbg.trace.export import export_csv, export_json, export_perfetto
 from klosdbg.trace.opened import Opened, Snapshot, snapshot_target
 from klosdbg.trace.snapshot import Moment, take_snapshot
 from klosdbg.wire.named import NamedAddresses
 
 _NOW = "now"
+FORMATS: dict[str, Callable[[Sequence[Event]], str]] = {
+    "json": export_json,
+    "csv": export_csv,
+    "perfetto": export_perfetto,
+    "html": lambda _events: "",
+}
 _WHY = arg("why", nargs="*", metavar="WHY", help="what it shows")
 
 
@@ -147,6 +158,35 @@ def expect(session: Session, args: Namespace) -> object:
     return expectation
 
 
+@command(
+    "export",
+    "write the events, or a report of the open capture, for other programs",
+    arg("format", choices=tuple(FORMATS), help="json, csv, perfetto; html: the report"),
+    arg("file", metavar="FILE", help="where to"),
+    example="export perfetto trace.json",
+    group="record",
+)
+def export(session: Session, args: Namespace) -> object:
+    content = _exported(session, args.format)
+    try:
+        Path(args.file).write_text(content, encoding="utf-8", newline="")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(f"cannot write {args.file}: {reason}: choose another place") from None
+    return Exported(args.format, args.file, len(session.events), len(content.encode()))
+
+
+def _exported(session: Session, form: str) -> str:
+    if form != "html":
+        return FORMATS[form](session.events)
+    from klosdbg.trace.report.facts import gather
+    from klosdbg.trace.report.page import report_page
+
+    if session.opened is None:
+        raise CommandError("a report is made of an open capture: 'klosdbg open FILE'")
+    return report_page(gather(session.opened, session.symbols))
+
+
 def start_capture(session: Session, path: Path, redact: bool = False) -> None:
     """Begin to record, with a snapshot."""
     facts = session.describe() if session.describe else Facts()
@@ -163,10 +203,26 @@ def stop_capture(session: Session, ended: str = "stopped") -> CaptureState:
         if ended == "stopped":
             _take(session, "end")
         state = _state(session)
-        path = capture.finish(ended)
+        path = capture.finish(ended, _report(session, capture, ended))
     finally:
         session.capture = None
     return CaptureState("written", str(path), state.events, state.snapshots, state.seconds)
+
+
+def _report(session: Session, capture: Capture, ended: str) -> bytes:
+    """Make the report out of what was recorded; a recording that ended early gets none."""
+    from klosdbg.trace.report.facts import gather
+    from klosdbg.trace.report.page import report_page
+    from klosdbg.wire.bundle_directory import directory_members
+    from klosdbg.wire.bundle_read import open_bundle
+
+    if capture.ended is not None:
+        return b""
+    bundle = open_bundle(directory_members(capture.directory), unfinished=True)
+    bundle.damage.clear()
+    bundle.manifest = replace(bundle.manifest, ended=ended)
+    facts = gather(Opened(capture.path.name, bundle), session.symbols)
+    return report_page(facts).encode()
 
 
 def leave_capture(session: Session, error: BaseException | None) -> None:

@@ -94,3 +94,13 @@ class CaptureSummary:
     snapshots: int
     notes: tuple[CaptureNote, ...]
     damage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written for another program."""
+
+    format: str
+    file: str
+    events: int
+    size: int

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from klosdbg.errors import DataError
 from klosdbg.ports import Target
@@ -10,15 +11,17 @@ from klosdbg.trace.event import Event
 from klosdbg.trace.event_data import event_of
 from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest
 from klosdbg.wire.bundle import Snapshot as Snapshot
-from klosdbg.wire.bundle_read import Bundle
 from klosdbg.wire.stored import StoredMemory
 from klosdbg.x86.cpu import Cpu
+
+if TYPE_CHECKING:
+    from klosdbg.wire.bundle_read import Bundle
 
 
 class Snapshots(Mapping[int, Snapshot]):
     """The snapshots of a capture by number, each read when it is first asked for."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: "Bundle") -> None:
         self._bundle = bundle
         self._heads = {int(head["number"]): head for head in bundle.heads}
         self._read: dict[int, Snapshot] = {}
@@ -40,7 +43,7 @@ class Opened:
     """An opened capture under the name that the user gave."""
 
     name: str
-    bundle: Bundle
+    bundle: "Bundle"
 
     @property
     def manifest(self) -> Manifest:

@@ -7,7 +7,6 @@ write, so what kills klosdbg costs at most the last line.
 import errno
 import os
 import shutil
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +165,7 @@ class Recording:
         self.ended = _why(error)
 
     def _pack(self, packed: Path, ended: str) -> None:
+        import zipfile
         from datetime import UTC, datetime
 
         names = list(self._names())

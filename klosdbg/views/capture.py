@@ -8,6 +8,7 @@ from klosdbg.trace.capture_models import (
     CaptureSummary,
     Difference,
     Expectation,
+    Exported,
     FieldChange,
     SnapshotInfo,
     SnapshotList,
@@ -143,6 +144,23 @@ def _(model: Expectation, _style: Style) -> dict[str, object]:
         "expression": model.expression,
         "held": model.held,
         "found": model.found,
+    }
+
+
+@text.register
+def _(model: Exported, _style: Style) -> str:
+    what = "the report" if model.format == "html" else _count(model.events, "event")
+    return f"wrote {model.file}: {what} as {model.format}, {model.size} bytes"
+
+
+@data.register
+def _(model: Exported, _style: Style) -> dict[str, object]:
+    return {
+        "schema": "klosdbg/export/1",
+        "format": model.format,
+        "file": model.file,
+        "events": model.events,
+        "size": model.size,
     }
 
 

@@ -19,7 +19,6 @@ Nothing here opens a file. What comes out of a bundle is untrusted: every decode
 ranges, and raises ``DataError``.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -187,6 +186,8 @@ def decode_object(raw: bytes, name: str) -> dict[str, Any]:
 
 def digest(chunks: Iterable[bytes]) -> str:
     """Hash a member."""
+    import hashlib
+
     hashed = hashlib.sha256()
     for chunk in chunks:
         hashed.update(chunk)

@@ -1,0 +1,120 @@
+"""What a report shows, gathered out of an opened capture."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from klosdbg.errors import KlosdbgError
+from klosdbg.klos.find import find_by_symbol
+from klosdbg.klos.names import selector_names
+from klosdbg.ports import Symbols, Target
+from klosdbg.read import read_cpu, read_gdt, read_iomap, read_ldt
+from klosdbg.trace.capture_models import Difference
+from klosdbg.trace.difference import compare
+from klosdbg.trace.event import Event
+from klosdbg.trace.opened import Opened, Snapshot, snapshot_target
+from klosdbg.wire.bundle import Line, Manifest
+from klosdbg.x86.iobitmap import IoBitmap
+from klosdbg.x86.table import Table
+
+_MOST_COMPARED = 20
+_MOST_CONSOLE = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A snapshot as a report lists it."""
+
+    number: int
+    why: str
+    seconds: float
+    cs: int
+    eip: int
+    symbol: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that a report shows; tables and I/O map are those of the last snapshot."""
+
+    name: str
+    manifest: Manifest
+    events: tuple[Event, ...]
+    relocations: tuple[Line, ...]
+    notes: tuple[Line, ...]
+    moments: tuple[Moment, ...]
+    tables: tuple[Table, ...]
+    iomap: IoBitmap | None
+    differences: tuple[Difference, ...]
+    console: str
+    damage: str
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """How often each vector occurred, the most frequent first."""
+        names = Counter(f"{e.vector} {e.name or 'interrupt'}" for e in self.events)
+        return names.most_common()
+
+
+def gather(opened: Opened, symbols: Symbols | None) -> Facts:
+    """Read what a report shows; what cannot be read is left out."""
+    snapshots = list(_readable(opened))
+    last = snapshots[-1] if snapshots else None
+    target = snapshot_target(last, opened.name) if last else None
+    return Facts(
+        name=opened.name,
+        manifest=opened.manifest,
+        events=tuple(opened.events),
+        relocations=tuple(opened.relocations),
+        notes=tuple(opened.notes),
+        moments=tuple(_moment(s, symbols) for s in snapshots),
+        tables=tuple(_tables(target, symbols)) if target else (),
+        iomap=_iomap(target) if target else None,
+        differences=tuple(_differences(opened, snapshots, symbols)),
+        console=opened.bundle.console[-_MOST_CONSOLE:].decode("utf-8", "replace"),
+        damage=opened.bundle.damage_line(),
+    )
+
+
+def _readable(opened: Opened) -> Iterator[Snapshot]:
+    for number in opened.snapshots:
+        try:
+            yield opened.snapshots[number]
+        except KlosdbgError:
+            continue
+
+
+def _moment(snapshot: Snapshot, symbols: Symbols | None) -> Moment:
+    cpu = snapshot.cpu
+    symbol = symbols.name(cpu.linear_pc) if symbols else None
+    cs = cpu.segments["cs"].selector
+    return Moment(snapshot.number, snapshot.why, snapshot.seconds, cs, cpu.eip, symbol)
+
+
+def _tables(target: Target, symbols: Symbols | None) -> Iterator[Table]:
+    klos = find_by_symbol(target, symbols)
+    for read, kind in ((read_gdt, "gdt"), (read_ldt, "ldt")):
+        try:
+            yield read(target, selector_names(klos.info, kind) if klos else None)
+        except KlosdbgError:
+            continue
+
+
+def _iomap(target: Target) -> IoBitmap | None:
+    try:
+        return read_iomap(target) if read_cpu(target).cr0 & 1 else None
+    except KlosdbgError:
+        return None
+
+
+def _differences(
+    opened: Opened, snapshots: list[Snapshot], symbols: Symbols | None
+) -> Iterator[Difference]:
+    chosen = snapshots[-_MOST_COMPARED:]
+    for before, after in itertools.pairwise(chosen):
+        sides = [
+            (f"snapshot {s.number} ({s.why})", snapshot_target(s, opened.name))
+            for s in (before, after)
+        ]
+        yield compare(sides[0], sides[1], symbols)
