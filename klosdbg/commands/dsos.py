@@ -2,9 +2,13 @@
 
 from argparse import Namespace
 
-from klosdbg.commands.base import command
+from klosdbg.commands.base import arg, command, integer
+from klosdbg.commands.ready import reach_ready
+from klosdbg.errors import UsageError
+from klosdbg.klos.audit.every import audit_each
 from klosdbg.klos.audit.run import audit
 from klosdbg.klos.dsos import read_dsos
+from klosdbg.klos.trigger import WAYS, Trigger
 from klosdbg.session import Session
 
 
@@ -22,9 +26,43 @@ def dsos(session: Session, _args: Namespace) -> object:
 @command(
     "dsos audit",
     "check that everything about DSOS agrees: tables, prologues, contexts, applications",
+    arg(
+        "--at-every-relocation",
+        type=integer,
+        metavar="N",
+        dest="each",
+        help="let the guest run, and audit it after each of the next N relocations",
+    ),
     example="dsos audit",
     group="klos",
     reads=True,
 )
-def dsos_audit(session: Session, _args: Namespace) -> object:
-    return audit(session.target, session.symbols)
+def dsos_audit(session: Session, args: Namespace) -> object:
+    if args.each is None:
+        return audit(session.target, session.symbols)
+    return audit_each(session.target, session.symbols, _positive(args.each), session.timeout)
+
+
+@command(
+    "dsos trigger",
+    "make the guest relocate DSOS, and show each relocation (this writes to the guest)",
+    arg("count", nargs="?", type=integer, default=1, metavar="N", help="how often (1)"),
+    arg(
+        "--how",
+        choices=WAYS,
+        default="probe",
+        help="an application's faults, the mailbox, or a call from the timer's handler (probe)",
+    ),
+    example="dsos trigger 3 --how mailbox",
+    group="klos",
+)
+def dsos_trigger(session: Session, args: Namespace) -> object:
+    count = _positive(args.count)
+    reach_ready(session)
+    return Trigger(session.target, session.symbols, session.timeout).relocate(args.how, count)
+
+
+def _positive(count: int) -> int:
+    if count < 1:
+        raise UsageError("the count is at least 1")
+    return count

@@ -4,15 +4,14 @@ from argparse import ArgumentTypeError, Namespace
 from dataclasses import replace
 
 from klosdbg.commands.base import arg, command, integer
+from klosdbg.commands.ready import reach_ready
+from klosdbg.commands.traced import traced_target
 from klosdbg.errors import CommandError
-from klosdbg.execution import run_to
-from klosdbg.klos.find import find_klos
-from klosdbg.klos.mailbox import ask, run_until_ready
+from klosdbg.klos.mailbox import ask
 from klosdbg.klos.models import MailboxAnswer, NativeBench
 from klosdbg.klos.outcomes import read_bench, read_outcomes
 from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
-from klosdbg.read import read_cpu
 from klosdbg.session import Session
 
 _NUMERIC = ("touch", "relocate", "ping", "exit")
@@ -127,30 +126,15 @@ def _native(session: Session) -> NativeBench:
 
 
 def _ask(session: Session, request: str, argument: int) -> MailboxAnswer:
-    return ask(session.target, session.symbols, request, argument, session.timeout)
+    return ask(traced_target(session), session.symbols, request, argument, session.timeout)
 
 
 def _ask_ready(session: Session, request: str) -> MailboxAnswer:
-    _run_until_ready(session)
+    reach_ready(session)
     answer = _ask(session, request, 0)
     if answer.failure:
         raise CommandError(answer.failure)
     return answer
-
-
-def _run_until_ready(session: Session) -> None:
-    if session.control.running:
-        raise CommandError("the guest is running: 'interrupt' it before you write to it")
-    ready = session.symbols.address("klos_ready") if session.symbols else None
-    here = read_cpu(session.target).linear_pc
-    if here == ready or find_klos(session.target, session.symbols).ready:
-        return
-    if ready is None:
-        run_until_ready(session.target, session.symbols, session.timeout)
-        return
-    stop = run_to(session, ready, "KLOS did not become ready")
-    if stop.linear != ready:
-        raise CommandError(f"the guest stopped ({stop.reason}) before KLOS was ready")
 
 
 def _number(word: str) -> int:

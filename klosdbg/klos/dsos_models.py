@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from klosdbg.klos.abi import KlosSite
+from klosdbg.klos.abi import KlosRelocation, KlosSite
 from klosdbg.klos.constants import Site
 from klosdbg.x86.descriptor import Descriptor
 from klosdbg.x86.disasm import Instruction
+from klosdbg.x86.findings import Findings
 from klosdbg.x86.selector import Selector
 
 
@@ -60,3 +61,72 @@ class Dsos:
     def found_fault(self) -> bool:
         """Tell whether a site disagrees though no relocation is under way, or DSOS is absent."""
         return not self.moving and (bool(self.wrong) or not self.descriptor.present)
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """A site that a relocation rewrote: the instruction before and after, or the cell's value."""
+
+    site: KlosSite
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relocation:
+    """One relocation from the guest's log.
+
+    ``ticks`` of the time stamp counter passed from the start of the event's handler, or from the
+    relocation before it in the same event; None where the event ring holds the event no more.
+    ``patched`` is empty where the sites were not read right before and after.
+    """
+
+    entry: KlosRelocation
+    cause: str
+    ticks: int | None = None
+    patched: tuple[Patched, ...] = ()
+
+    @property
+    def old(self) -> Selector:
+        """Where DSOS was."""
+        return Selector(self.entry.old_selector)
+
+    @property
+    def new(self) -> Selector:
+        """Where it went."""
+        return Selector(self.entry.new_selector)
+
+
+@dataclass(frozen=True, slots=True)
+class Relocations:
+    """Relocations that were asked for: how, what was written for it, and how it left the sites."""
+
+    how: str
+    wanted: int
+    relocations: tuple[Relocation, ...]
+    sites: tuple[SiteState, ...]
+    written: tuple[str, ...]
+    lost: int = 0
+
+    @property
+    def wrong(self) -> tuple[SiteState, ...]:
+        """The sites that do not hold what they should."""
+        return tuple(site for site in self.sites if not site.agrees)
+
+    @property
+    def found_fault(self) -> bool:
+        """Tell whether a site was left behind, or fewer relocations came than were asked for."""
+        return bool(self.wrong) or len(self.relocations) + self.lost < self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """The relocations of one event, and what an audit found right after it."""
+
+    relocations: tuple[Relocation, ...]
+    findings: Findings
+
+    @property
+    def found_fault(self) -> bool:
+        """Tell whether anything is an error or a warning."""
+        return self.findings.found_fault

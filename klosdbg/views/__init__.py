@@ -11,6 +11,7 @@ from klosdbg.views import findings as findings
 from klosdbg.views import klos as klos
 from klosdbg.views import klos_lists as klos_lists
 from klosdbg.views import klos_runs as klos_runs
+from klosdbg.views import relocations as relocations
 from klosdbg.views import session as session
 from klosdbg.views import tables as tables
 from klosdbg.views import tss as tss

@@ -1,8 +1,11 @@
-"""DSOS on the real KLOS: where it is, what holds its selector."""
+"""DSOS on the real KLOS: where it is, what holds its selector, and how it moves."""
 
+import json
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
+from klosdbg.errors import CommandError
 from tests.build import make
 from tests.live.driver import Driver, assert_fits, driving
 from tests.live.klos import GUEST, IMAGE
@@ -40,3 +43,67 @@ def test_absent_selectors_count_down(ready: Driver) -> None:
     after = ready.models("dsos")
     assert after["np_faults"] == before["np_faults"] + 1
     assert after["np_until_next"] == 3 - after["np_faults"] % 3
+
+
+@pytest.mark.parametrize("how", ["probe", "mailbox", "call"])
+def test_a_thousand_relocations(ready: Driver, how: str) -> None:
+    """By each way of triggering: all came, the chain is whole, and an audit finds nothing."""
+    before = ready.models("dsos")
+    done = ready.models(f"dsos trigger 1000 --how {how}")
+    moves = done["relocations"]
+    assert (len(moves), done["lost"], done["wrong_sites"]) == (1000, 0, [])
+    assert moves[0]["old"] == before["selector"]
+    assert all(a["new"] == b["old"] for a, b in pairwise(moves))
+    assert [move["seq"] - moves[0]["seq"] for move in moves] == list(range(1000))
+    assert {move["cause"] for move in moves} == {"np" if how == "probe" else "mailbox"}
+    assert {move["sites"] for move in moves} == {len(before["sites"])}
+    after = ready.models("dsos")
+    assert (after["selector"], after["relocations"]) == (moves[-1]["new"], moves[-1]["seq"])
+    assert ready.models("dsos audit")["findings"] == []
+    assert ready.models("mailbox ping 7")["result"] == 7
+
+
+@pytest.mark.parametrize("how", ["probe", "mailbox", "call"])
+def test_one_relocation_in_full(ready: Driver, how: str) -> None:
+    """Every site that moved is shown before and after, and what was written is told."""
+    before = ready.models("dsos")
+    done = ready.models(f"dsos trigger --how {how}")
+    (move,) = done["relocations"]
+    patched = [site for site in before["sites"] if site["kind"] != "bare"]
+    assert [p["address"] for p in move["patched"]] == [site["address"] for site in patched]
+    code = [p for p in move["patched"] if p["before"].startswith("mov")]
+    assert {(p["before"], p["after"]) for p in code} == {
+        (f"mov eax, {move['old']:#x}", f"mov eax, {move['new']:#x}")
+    }
+    assert done["written"]
+    assert_fits(ready.line(f"dsos trigger --how {how}"))
+    assert_fits(ready.line(f"dsos trigger 9 --how {how}"))
+
+
+def test_how_long_a_relocation_takes(ready: Driver) -> None:
+    """The event ring tells for those that it still holds: more than nothing, less than a second."""
+    moves = ready.models("dsos trigger 3")["relocations"]
+    assert all(0 < move["ticks"] < 10**10 for move in moves)
+
+
+def test_an_audit_after_every_relocation() -> None:
+    """Stopped at the event-return gate, forty times, while an application loads absent ones."""
+    with driving(IMAGE, append="seed=5") as driver:
+        driver.line("until klos_ready")
+        driver.line("mailbox start touch 99999999")
+        printed = driver.line("dsos audit --at-every-relocation 40 --json").splitlines()
+        documents = list(map(json.loads, printed))
+        assert_fits(driver.line("dsos audit --at-every-relocation 2"))
+    assert [d["findings"] for d in documents] == [[]] * 40
+    moves = [move for d in documents for move in d["relocations"]]
+    assert len(moves) == 40
+    assert all(a["new"] == b["old"] for a, b in pairwise(moves))
+    assert {d["schema"] for d in documents} == {"klosdbg/findings/1"}
+
+
+def test_without_relocations_the_audit_says_so(ready: Driver) -> None:
+    """Nothing moves DSOS in a system that idles."""
+    ready.session.timeout = 0.3
+    with pytest.raises(CommandError, match=r"no relocation within 0\.3 s, after 0 of 1"):
+        ready.line("dsos audit --at-every-relocation 1")
+    ready.session.timeout = 20

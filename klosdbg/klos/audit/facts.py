@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from klosdbg.klos.abi import KlosFrame, KlosInfo, KlosProcess, KlosRelocation, KlosThread
-from klosdbg.klos.constants import State
+from klosdbg.klos.constants import Origin, State
 from klosdbg.klos.find import read_array, read_one, try_read
 from klosdbg.ports import Target
 from klosdbg.read import read_pages
@@ -121,11 +121,15 @@ def _threads(target: Target, info: KlosInfo) -> Iterator[Context]:
 
 
 def _frames(target: Target, info: KlosInfo) -> Iterator[Context]:
-    """Yield the frames of the events that are being handled, the innermost first."""
+    """Yield the frames of the events that are being handled, the innermost first.
+
+    That of an event that interrupted the idle loop is never resumed.
+    """
     if not info.event_depth:
         return
     address = int.from_bytes(target.linear.read(info.tss + _ESP0, 4), "little")
     for depth in range(min(info.event_depth, _MOST_DEPTH), 0, -1):
         frame = read_one(target, address, KlosFrame)
-        yield Context(f"ring-0 frame at {address:#010x}, event depth {depth}", frame)
+        if frame.origin != Origin.IDLE:
+            yield Context(f"ring-0 frame at {address:#010x}, event depth {depth}", frame)
         address = frame.esp0
