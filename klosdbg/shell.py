@@ -10,12 +10,12 @@ from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
-from prompt_toolkit.output import Output
+from prompt_toolkit.output import Output, create_output
 
 from klosdbg.commands import collect
 from klosdbg.completion import ShellCompleter
 from klosdbg.errors import KlosdbgError, TargetLost
-from klosdbg.execution import stop_here
+from klosdbg.execution import passes, stop_here
 from klosdbg.frontend import Frontend
 from klosdbg.klos.processes import current_name
 from klosdbg.models import Stop
@@ -32,7 +32,7 @@ Fragments = list[tuple[str, str]]
 def run_shell(frontend: Frontend, source: Input | None = None, screen: Output | None = None) -> int:
     """Read and run commands until ``quit`` or Ctrl-D; return the exit code."""
     prompts = _prompts(frontend, source, screen)
-    print("Type 'help' for the commands; Ctrl-D leaves.", file=frontend.out)
+    print("Type 'help' for the commands; Ctrl-D leaves.", file=frontend.out, flush=True)
     session, last = frontend.session, ""
     while not session.leaving:
         _notice_stop(frontend)
@@ -55,7 +55,7 @@ def _prompts(frontend: Frontend, source: Input | None, screen: Output | None) ->
         complete_while_typing=False,
         refresh_interval=0.5,
         input=source,
-        output=screen,
+        output=screen or create_output(always_prefer_tty=True),
     )
     prompts.app.before_render += lambda app: _notice_stop_while_typing(frontend, app)
     return prompts
@@ -102,6 +102,9 @@ def _stopped_meanwhile(session: Session) -> bool:
 
 
 def _notice_stop_while_typing(frontend: Frontend, app: Application[str]) -> None:
+    session = frontend.session
+    if app.is_running and session.in_background and session.tracer is not None:
+        _guarded(frontend, session.tracer.poll)
     if app.is_running and _stopped_meanwhile(frontend.session):
         run_in_terminal(lambda: _notice_stop(frontend))
 
@@ -110,7 +113,17 @@ def _notice_stop(frontend: Frontend) -> None:
     session = frontend.session
     if _stopped_meanwhile(session):
         session.in_background = False
-        _guarded(frontend, lambda: _show(frontend, stop_here(session, session.control.wait(0))))
+        _guarded(frontend, lambda: _show_or_resume(frontend))
+
+
+def _show_or_resume(frontend: Frontend) -> None:
+    session = frontend.session
+    event = session.control.wait(0)
+    if passes(session, event):
+        session.control.resume()
+        session.in_background = True
+    else:
+        _show(frontend, stop_here(session, event))
 
 
 def _interrupt(frontend: Frontend) -> None:

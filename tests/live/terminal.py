@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 CTRL_C, CTRL_D, TAB, UP, ENTER = "\x03", "\x04", "\t", "\x1b[A", "\r"
 _PATIENCE = 30.0
@@ -82,8 +83,10 @@ class Terminal:
 
 
 @contextmanager
-def on_terminal(*words: str, state: Path, columns: int = 100, **env: str) -> Iterator[Terminal]:
-    """Run klosdbg on a terminal; ``state`` is where it keeps its history."""
+def on_terminal(
+    *words: str, state: Path, columns: int = 100, output: IO[bytes] | None = None, **env: str
+) -> Iterator[Terminal]:
+    """Run klosdbg on a terminal; ``state`` is where it keeps its history, ``output`` its stdout."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     told = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(state)}
@@ -91,7 +94,7 @@ def on_terminal(*words: str, state: Path, columns: int = 100, **env: str) -> Ite
     process = subprocess.Popen(
         ["setsid", "--ctty", sys.executable, "-m", "klosdbg", *words],
         stdin=slave,
-        stdout=slave,
+        stdout=output or slave,
         stderr=slave,
         env=inherited | told | env,
     )

@@ -140,6 +140,23 @@ def test_colour_is_for_those_who_want_it(tmp_path: Path, env: dict[str, str]) ->
         assert bool(re.search(rb"\x1b\[([0-9;]*;)?3[0-7]m", shell.raw)) != bool(env)
 
 
+def test_output_into_a_file(tmp_path: Path) -> None:
+    """Prompts stay on the terminal; the file gets what the commands print, without colour."""
+    with (
+        (tmp_path / "out").open("w+b") as output,
+        on_terminal(*TINY, state=tmp_path, output=output) as shell,
+    ):
+        shell.expect(PROMPT)
+        shell.type("until loop" + ENTER)
+        shell.expect("until loop")
+        shell.expect(PROMPT)
+        assert shell.ends() == 0
+        written = (tmp_path / "out").read_text()
+    assert "breakpoint: ring 0" in written
+    assert "(klosdbg" not in written
+    assert "\x1b" not in written
+
+
 def test_a_history_that_cannot_be_kept(tmp_path: Path) -> None:
     """The shell works without one."""
     (tmp_path / "klosdbg" / "history").mkdir(parents=True)
