@@ -20,6 +20,8 @@ _RETURNS = ("ret", "lret", "retf", "iret")
 def stop_here(session: Session, event: StopEvent) -> Stop:
     """Describe a stop: why, where, and the instruction to be executed next."""
     session.in_background = False
+    if event.reason == "step" and session.tracer is not None:
+        session.tracer.handle(event)
     cpu = read_cpu(session.target)
     hit = _hit(session, event, cpu.linear_pc)
     if hit:
@@ -144,7 +146,8 @@ def step_instructions(session: Session, count: int) -> Stop:
     """Execute ``count`` instructions, into calls; fewer where something else stops the guest."""
     for left in _countdown(session, count):
         event = session.control.step()
-        if left and event.reason == "step" and not session.breakpoints:
+        watched = session.breakpoints or session.tracer
+        if left and event.reason == "step" and not watched:
             continue
         stop = stop_here(session, event)
         if stop.reason != "step":

@@ -1,6 +1,6 @@
 """What a target can do, as narrow protocols, and the record that puts them together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -40,6 +40,13 @@ class Registers(Protocol):
 
     def read(self) -> Cpu:
         """Read every register that the target can name."""
+
+
+class GeneralRegisters(Protocol):
+    """Registers without hidden parts, read quickly."""
+
+    def __call__(self, names: Collection[str] = ()) -> Mapping[str, int]:
+        """Read the registers of these GDB names that there are; all of them without names."""
 
 
 class RegisterWriter(Protocol):
@@ -105,7 +112,7 @@ class Symbols(Protocol):
 class Target:
     """A target: the ports it has. A port it lacks is None.
 
-    ``read_general`` reads the registers that hold no hidden part, by GDB's names: quicker than all.
+    ``read_general`` reads the registers that have no hidden part, by GDB's names: quicker.
     ``address_bits`` is the width of the widest linear address that its processor can use.
     """
 
@@ -118,6 +125,6 @@ class Target:
     control: RunControl | None = None
     monitor: Monitor | None = None
     read_console: Callable[[], bytes] | None = None
-    read_general: Callable[[], Mapping[str, int]] | None = None
+    read_general: GeneralRegisters | None = None
     close: Callable[[], None] = lambda: None
     address_bits: int = 32

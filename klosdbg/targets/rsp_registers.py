@@ -1,6 +1,7 @@
 """Registers through a GDB stub: the monitor's ``info registers``, which names the hidden parts."""
 
 import re
+from collections.abc import Collection
 
 from klosdbg.errors import TargetError, TargetLost
 from klosdbg.targets.rsp_stub import RspStub
@@ -26,9 +27,9 @@ class RspRegisters:
             self._stub.cpu = self._read()
         return self._stub.cpu
 
-    def read_general(self) -> dict[str, int]:
-        """Read what ``g`` holds, by the names of the target description: quicker, and less."""
-        return self._stub.description.decode(self._stub.ask(b"g"))
+    def read_general(self, names: Collection[str] = ()) -> dict[str, int]:
+        """Read what ``g`` holds, by GDB's names, or only these: quicker, and less."""
+        return self._stub.description.decode(self._stub.ask(b"g"), names)
 
     def _read(self) -> Cpu:
         if self._stub.threads == 1:

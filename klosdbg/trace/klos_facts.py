@@ -57,9 +57,13 @@ class KlosFacts:
     def process(self, pid: int) -> str | None:
         """Name a process; pids are never used twice, so what was read once stays true."""
         if pid and pid not in self._names:
-            found = try_read(self._target, self.info.processes, KlosProcess, "processes")
-            self._names |= {p.pid: p.name for p in found}
+            self.learn_processes()
         return self._names.get(pid) if pid else None
+
+    def learn_processes(self) -> None:
+        """Read the names of the processes that there are now."""
+        found = try_read(self._target, self.info.processes, KlosProcess, "processes")
+        self._names |= {p.pid: p.name for p in found}
 
     def running_request(self) -> tuple[int, int]:
         """Say what ``running`` wants to be read, as ``(address, size)``."""

@@ -8,6 +8,7 @@ from klosdbg.ports import Target
 from klosdbg.read import read_cpu, read_selector
 
 _VM = 1 << 17
+_NAMES = frozenset(("eip", "rip", "esp", "rsp", "cs", "ss", "cr2", "cr3"))
 _WIDE = (("eip", "rip"), ("esp", "rsp"))
 
 
@@ -60,7 +61,7 @@ class QuickRegisters:
 
     def _values(self) -> Mapping[str, int]:
         if self._target.read_general is not None:
-            return self._target.read_general()
+            return self._target.read_general(_NAMES)
         cpu = read_cpu(self._target)
         selectors = {n: s.selector for n, s in cpu.segments.items()}
         return {**cpu.gpr, **selectors, "eip": cpu.eip, "cr2": cpu.cr2, "cr3": cpu.cr3}

@@ -13,6 +13,8 @@ from klosdbg.trace.event import Event, Recorder, Resumed, Spent, Time, Transfer
 from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, error_code_of
 
 _INTERVAL = 0.05
+_HURRIED = 0.002
+_BUSY = 1 / 32
 _PAGE_FAULT = 14
 
 
@@ -51,7 +53,13 @@ class RingRecorder:
 
     def poll(self) -> list[Event]:
         """Read what has ended since the last time, in order of ``seq``."""
-        return list(self._drain(self._read(), waiting=True)) if self._facts else []
+        if self._facts is None:
+            return []
+        before = self._next
+        drained = list(self._drain(self._read(), waiting=True))
+        filled = (self._next - before) / self._facts.info.events.count
+        self.interval = _HURRIED if filled > _BUSY else _INTERVAL
+        return drained
 
     def stop(self) -> list[Event]:
         """Read what is left, and leave the ring's switch as it was found."""
@@ -71,6 +79,7 @@ class RingRecorder:
         before = self._number(self._facts, "event_count")
         if before < self._next:
             return before, b"", before
+        self._facts.learn_processes()
         raw = self._target.linear.read(ring.address, ring.count * ring.entry_size)
         return before, raw, self._number(self._facts, "event_count")
 

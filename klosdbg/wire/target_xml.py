@@ -5,7 +5,7 @@ must not shift the numbers of those that follow. Documents may name a DTD but no
 """
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 from xml.parsers import expat
@@ -53,10 +53,15 @@ class TargetDescription:
         """Find a register by name."""
         return next((register for register in self.registers if register.name == name), None)
 
-    def decode(self, payload: bytes) -> dict[str, int]:
-        """Decode a ``g`` reply (hexadecimal). Registers cut off or sent as ``xx`` are left out."""
+    def decode(self, payload: bytes, names: Collection[str] = ()) -> dict[str, int]:
+        """Decode a ``g`` reply (hexadecimal). Registers cut off or sent as ``xx`` are left out.
+
+        With ``names``, only those are decoded.
+        """
         values = {}
         for register in self.registers:
+            if names and register.name not in names:
+                continue
             digits = payload[2 * register.offset : 2 * (register.offset + register.size)]
             if len(digits) == 2 * register.size and b"x" not in digits:
                 values[register.name] = _little_endian(digits, payload)
