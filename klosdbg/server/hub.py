@@ -113,6 +113,7 @@ class Hub:
         """Make the stop reply for a client: of the last stop, where ``event`` is None."""
         if event is None:
             event = self.control.wait(0) if self.control else StopEvent("step", _SIGTRAP)
+        client.thread = 0
         signal = _SIGNALS.get(event.reason, event.signal)
         reply = f"T{signal:02x}thread:{self.running_thread(client).number:x};"
         return (reply + self._cause(client, event)).encode()

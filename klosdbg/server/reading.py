@@ -11,6 +11,7 @@ from klosdbg.server.client import PACKET_SIZE, Client
 from klosdbg.server.guesttables import TABLES as GUEST_TABLES
 from klosdbg.server.hub import Hub
 from klosdbg.server.osdata import osdata
+from klosdbg.server.otherspace import read_in_space
 from klosdbg.server.registers import Described, cpu_values
 from klosdbg.server.threads import frame_values
 from klosdbg.wire.rsp_requests import MemoryRequest, parse_memory
@@ -78,6 +79,11 @@ def _read(hub: Hub, client: Client, payload: bytes) -> bytes:
         return b""
     if asked.address >= 1 << 64:
         raise BadRequest
+    frame = hub.thread(client).frame if client.thread and not client.physical else None
+    if frame is not None:
+        found = read_in_space(hub.target, frame.cr3, asked.address, size)
+        if found:
+            return found
     return read_memory(hub.target, Address(asked.address, space), size, clip=True)
 
 

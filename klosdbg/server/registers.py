@@ -1,5 +1,6 @@
 """The registers that a client is told of: GDB's own, and what segmentation needs beside them.
 
+The register ``system`` is a structure of the others: GDB shows no group of a target's own for x86.
 ``eip`` is the linear address (CS base + EIP), because clients compare it with the linear addresses
 of breakpoints; ``eip_offset`` is what the processor's EIP holds.
 """
@@ -18,6 +19,8 @@ _GPR64 = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
 _SELECTORS = ("cs", "ss", "ds", "es", "fs", "gs")
 _FPU = ("fctrl", "fstat", "ftag", "fiseg", "fioff", "foseg", "fooff", "fop")
 _CONTROL = ("cr0", "cr2", "cr3", "cr4", "efer")
+_NOT_HIDDEN = ("cr", "dr", "efer", "cpl", "eip", "rip")
+_ALL, _ALL_TYPE = "system", "klosdbg_system"
 _POINTERS = {"esp": "data_ptr", "ebp": "data_ptr", "rsp": "data_ptr", "rbp": "data_ptr"}
 _VECTOR = (
     '<vector id="v4f" type="ieee_single" count="4"/><vector id="v2d" type="ieee_double" count="2"/>'
@@ -49,7 +52,7 @@ class Layout:
     @cached_property
     def registers(self) -> tuple[Described, ...]:
         """The registers by number."""
-        return (*self._core(), *self._sse(), *self._system())
+        return (*self._core(), *self._sse(), *self._system(), self._all())
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -74,6 +77,7 @@ class Layout:
             _feature("org.gnu.gdb.i386.core", self._core()),
             _feature("org.gnu.gdb.i386.sse", self._sse(), _VECTOR),
             _feature("org.klosdbg.x86.system", self._system()),
+            _feature("org.klosdbg.x86.all", [self._all()], _structure(self._hidden())),
         )
         return (
             '<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target>'
@@ -82,6 +86,8 @@ class Layout:
 
     def encode(self, register: Described, values: Values) -> bytes:
         """Encode one register in hexadecimal; ``xx`` where it is not known."""
+        if register.name == _ALL:
+            return b"".join(self.encode(part, values) for part in self._hidden())
         value = values.get(register.name)
         size = register.bits // 8
         if value is None:
@@ -119,7 +125,17 @@ class Layout:
             sizes |= _segment(name, width)
         sizes |= dict.fromkeys((*_CONTROL, *(f"dr{i}" for i in (0, 1, 2, 3, 6, 7))), width)
         sizes |= {f"{self.pc}_offset": width, "cpl": 8}
-        return [Described(name, w, f"uint{w}", True) for name, w in sizes.items()]
+        return [Described(name, w, _type(name, w), True) for name, w in sizes.items()]
+
+    def _hidden(self) -> list[Described]:
+        return [r for r in self._system() if not r.name.startswith(_NOT_HIDDEN)]
+
+    def _all(self) -> Described:
+        return Described(_ALL, sum(part.bits for part in self._hidden()), _ALL_TYPE, True)
+
+
+def _type(name: str, bits: int) -> str:
+    return "data_ptr" if name.endswith("_base") else f"uint{bits}"
 
 
 def _parts(width: int) -> tuple[tuple[str, int], ...]:
@@ -128,6 +144,11 @@ def _parts(width: int) -> tuple[tuple[str, int], ...]:
 
 def _segment(name: str, width: int) -> dict[str, int]:
     return {f"{name}_base": width, f"{name}_limit": 32, f"{name}_attr": 16}
+
+
+def _structure(parts: list[Described]) -> str:
+    fields = "".join(f'<field name="{part.name}" type="{part.type}"/>' for part in parts)
+    return f'<struct id="{_ALL_TYPE}">{fields}</struct>'
 
 
 def _feature(name: str, registers: list[Described], types: str = "") -> str:
