@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from itertools import groupby
 
-from klosdbg.errors import KlosdbgError
+from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.klos.find import find_klos
 from klosdbg.klos.processes import read_processes, read_threads
 from klosdbg.ports import Symbols, Target
@@ -16,6 +17,7 @@ from klosdbg.x86.table import Table
 Value = int | str | None
 Fields = Mapping[str, Value]
 Entries = Mapping[str, Fields]
+_Comparer = Callable[[Target, Target, Symbols | None], list[FieldChange]]
 
 _CONTROL = ("eip", "eflags", "cpl", "cr0", "cr2", "cr3", "cr4", "efer", "hlt")
 _DERIVED = ("last_byte", "readable", "writable", "conforming", "expand_down", "accessed", "busy")
@@ -28,24 +30,93 @@ def compare(
     """Compare two states, each with its name; what one of them lacks is named, not guessed."""
     changes: list[FieldChange] = []
     uncompared = []
-    for name, reader in _READERS.items():
+    for name, comparer in _COMPARERS.items():
         try:
-            old, new = reader(before[1], symbols), reader(after[1], symbols)
+            changes += comparer(before[1], after[1], symbols)
         except KlosdbgError:
             uncompared.append(name)
-            continue
-        changes += _changes(old, new)
     return Difference(before[0], after[0], tuple(changes), tuple(uncompared))
+
+
+def _by_field(read: Callable[[Target, Symbols | None], Entries]) -> _Comparer:
+    def changes(before: Target, after: Target, symbols: Symbols | None) -> list[FieldChange]:
+        return list(_changes(read(before, symbols), read(after, symbols)))
+
+    return changes
 
 
 def _changes(old: Entries, new: Entries) -> Iterator[FieldChange]:
     for where in [*old, *(w for w in new if w not in old)]:
-        mine, theirs = old.get(where, {}), new.get(where, {})
-        if mine == theirs:
-            continue
-        for name in [*mine, *(n for n in theirs if n not in mine)]:
-            if mine.get(name) != theirs.get(name):
-                yield FieldChange(where, name, mine.get(name), theirs.get(name))
+        yield from _entry_changes(where, old.get(where, {}), new.get(where, {}))
+
+
+def _entry_changes(where: str, old: Fields, new: Fields) -> Iterator[FieldChange]:
+    if old != new:
+        for name in [*old, *(n for n in new if n not in old)]:
+            if old.get(name) != new.get(name):
+                yield FieldChange(where, name, old.get(name), new.get(name))
+
+
+def _tables(read: Callable[[Target], Table]) -> _Comparer:
+    def changes(before: Target, after: Target, _symbols: Symbols | None) -> list[FieldChange]:
+        sides = [_expanded(read, target) for target in (before, after)]
+        if sides[0] is None and sides[1] is None:
+            raise CommandError("there is no such table")
+        old, new = ({} if table is None else _slots(table) for table in sides)
+        kind = next(table.kind for table in sides if table)
+        return [*_edited(kind, old, new), *_come_and_gone(kind, old, new)]
+
+    return changes
+
+
+def _expanded(read: Callable[[Target], Table], target: Target) -> Table | None:
+    try:
+        return read(target).expanded()
+    except KlosdbgError:
+        return None
+
+
+def _slots(table: Table) -> dict[int, Descriptor]:
+    return {e.index: e.descriptor for e in table.entries if not isinstance(e.descriptor, Empty)}
+
+
+def _edited(
+    kind: str, old: Mapping[int, Descriptor], new: Mapping[int, Descriptor]
+) -> Iterator[FieldChange]:
+    for index, mine in old.items():
+        theirs = new.get(index)
+        if theirs is not None and mine.kind == theirs.kind and mine.raw != theirs.raw:
+            fields = descriptor_fields(mine), descriptor_fields(theirs)
+            yield from _entry_changes(f"{kind}[{index:#x}]", *fields)
+
+
+def _come_and_gone(
+    kind: str, old: Mapping[int, Descriptor], new: Mapping[int, Descriptor]
+) -> Iterator[FieldChange]:
+    """Tell of entries that one side lacks or has of another kind: neighbours alike, as one."""
+    lone = sorted(i for i in {*old, *new} if _kind(old.get(i)) != _kind(new.get(i)))
+    sides = [(index, old.get(index), new.get(index)) for index in lone]
+    for _, run in groupby(enumerate(sides), key=lambda pair: _like(pair[0], *pair[1])):
+        (first, mine, theirs), *others = [side for _, side in run]
+        last = f"..{others[-1][0]:#x}" if others else ""
+        yield FieldChange(f"{kind}[{first:#x}{last}]", "entry", _told(mine), _told(theirs))
+
+
+def _like(at: int, index: int, old: Descriptor | None, new: Descriptor | None) -> object:
+    return index - at, _told(old), _told(new)
+
+
+def _kind(descriptor: Descriptor | None) -> str | None:
+    return descriptor and descriptor.kind
+
+
+def _told(descriptor: Descriptor | None) -> str | None:
+    if descriptor is None:
+        return None
+    present = "" if descriptor.present else "not-present "
+    base = getattr(descriptor, "base", None)
+    span = f", base {base:#x}, limit {getattr(descriptor, 'limit', 0):#x}" if base else ""
+    return f"{present}{descriptor.kind}, dpl {descriptor.dpl}{span}"
 
 
 def _registers(target: Target, _symbols: Symbols | None) -> Entries:
@@ -60,19 +131,6 @@ def _registers(target: Target, _symbols: Symbols | None) -> Entries:
 
 def _picked(cpu: Cpu, names: tuple[str, ...]) -> Fields:
     return {name: int(getattr(cpu, name)) for name in names}
-
-
-def _table(read: Callable[[Target], Table]) -> Callable[[Target, Symbols | None], Entries]:
-    def entries(target: Target, _symbols: Symbols | None) -> Entries:
-        table = read(target)
-        name = table.kind
-        return {
-            f"{name}[{entry.index:#x}]": descriptor_fields(entry.descriptor)
-            for entry in table.expanded().entries
-            if not isinstance(entry.descriptor, Empty)
-        }
-
-    return entries
 
 
 def descriptor_fields(descriptor: Descriptor) -> Fields:
@@ -113,13 +171,13 @@ def _flat(model: object) -> Iterator[tuple[str, Value]]:
             yield field.name, ", ".join(map(str, value))
 
 
-_READERS: dict[str, Callable[[Target, Symbols | None], Entries]] = {
-    "registers": _registers,
-    "gdt": _table(read_gdt),
-    "ldt": _table(read_ldt),
-    "idt": _table(read_idt),
-    "tss": _tss,
-    "klos": _klos,
-    "processes": _processes,
-    "threads": _threads,
+_COMPARERS: dict[str, _Comparer] = {
+    "registers": _by_field(_registers),
+    "gdt": _tables(read_gdt),
+    "ldt": _tables(read_ldt),
+    "idt": _tables(read_idt),
+    "tss": _by_field(_tss),
+    "klos": _by_field(_klos),
+    "processes": _by_field(_processes),
+    "threads": _by_field(_threads),
 }

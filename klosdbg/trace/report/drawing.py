@@ -12,7 +12,8 @@ MOST_DRAWN = 2000
 _WIDTH, _LABEL, _LANE = 960, 190, 26
 _CELLS, _CELL = 128, 7
 _ROW = 256
-_UNITS = {"tsc": "TSC ticks", "instructions": "instructions", "host-ns": "ns of the host"}
+_UNITS = {"tsc": "TSC ticks", "instructions": "instructions", "host-ns": "ms of the host"}
+_MILLION = 1_000_000
 
 
 def timeline(events: Sequence[Event]) -> str:
@@ -58,7 +59,7 @@ def _axis(first: int, last: int, height: int, unit: str) -> Iterator[str]:
     room = _WIDTH - _LABEL - 20
     for quarter in range(5):
         x = _LABEL + 10 + room * quarter / 4
-        value = (last - first) * quarter // 4
+        value = (last - first) * quarter // 4 // (_MILLION if unit == "host-ns" else 1)
         anchor = "end" if quarter == 4 else "middle" if quarter else "start"
         yield f'<line class="rule" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{height - 36}"/>'
         yield f'<text x="{x:.1f}" y="{height - 22}" text-anchor="{anchor}">{value:,}</text>'
@@ -103,12 +104,20 @@ def table_map(table: Table) -> str:
     parts: list[str] = []
     for entry in table.entries:
         parts += _run(entry, slot_kind(entry), rows)
+    parts.append(_mesh(rows))
     for entry in table.entries:
         if entry.name and entry.count == 1:
             x, y = entry.index % _CELLS * _CELL, entry.index // _CELLS * _CELL
             box = f'x="{x - 1}" y="{y - 1}" width="{_CELL + 1}" height="{_CELL + 1}"'
             parts.append(f'<rect class="named" {box}><title>{escape(entry.name)}</title></rect>')
     return _svg(f"map of the {table.kind.upper()}", _CELLS * _CELL, rows * _CELL, parts)
+
+
+def _mesh(rows: int) -> str:
+    wide, high = _CELLS * _CELL, rows * _CELL
+    across = "".join(f"M0 {y * _CELL - 0.5}H{wide}" for y in range(1, rows + 1))
+    down = "".join(f"M{x * _CELL - 0.5} 0V{high}" for x in range(1, _CELLS + 1))
+    return f'<path class="mesh" d="{across}{down}"/>'
 
 
 def _run(entry: Entry, kind: str, rows: int) -> Iterator[str]:

@@ -53,7 +53,7 @@ class Facts:
     @property
     def counts(self) -> list[tuple[str, int]]:
         """How often each vector occurred, the most frequent first."""
-        names = Counter(f"{e.vector} {e.name or 'interrupt'}" for e in self.events)
+        names = Counter(e.name or f"vector {e.vector}" for e in self.events)
         return names.most_common()
 
 

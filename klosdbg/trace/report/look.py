@@ -40,6 +40,7 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
 .unmeasured { opacity: .45 }
 .code { fill: var(--code) } .data { fill: var(--data) } .system { fill: var(--system) }
 .gate { fill: var(--gate) } .absent { fill: var(--absent) } .empty { fill: var(--band) }
+.mesh { stroke: var(--page); fill: none }
 .open { fill: var(--data) }
 .named { fill: none; stroke: var(--named); stroke-width: 1.5 }
 @media (max-width: 600px) { body { padding: 16px 12px 48px } .wide { padding: 6px } }

@@ -46,9 +46,9 @@ def _errors(facts: Facts) -> str:
     place = last.source.symbol or f"{last.source.cs:04x}:{last.source.eip:08x}"
     who = f" of {last.process}" if last.process else ""
     lost = sum(event.resumed is None for event in facts.events)
-    never = f"; {lost} events never came back" if lost else ""
+    never = f"; {_count(lost, 'event')} never came back" if lost else ""
     name = last.name or f"vector {last.vector}"
-    return f"{len(errors)} exceptions, the last {name}{code} at {place}{who}{never}."
+    return f"{_count(len(errors), 'exception')}, the last {name}{code} at {place}{who}{never}."
 
 
 def _relocations(facts: Facts) -> str:
@@ -56,8 +56,8 @@ def _relocations(facts: Facts) -> str:
         return "DSOS was not relocated while it was recorded."
     last = facts.relocations[-1]
     old, new = (_selector(last.get(name)) for name in ("old_selector", "new_selector"))
-    times = len(facts.relocations)
-    return f"DSOS was relocated {times} times, the last time from {old} to {new}."
+    times = _count(len(facts.relocations), "time")
+    return f"DSOS was relocated {times}, the last time from {old} to {new}."
 
 
 def _selector(value: object) -> str:
@@ -68,8 +68,12 @@ def _verdict(facts: Facts) -> str:
     expected = [note for note in facts.notes if note.get("kind") == "expect"]
     failed = [str(note.get("text")) for note in expected if note.get("held") is not True]
     changed = sum(len(difference.changes) for difference in facts.differences)
-    told = f"{len(facts.moments)} snapshots, between which {changed} fields changed"
+    told = f"{_count(len(facts.moments), 'snapshot')}, between which {changed} fields changed"
     if failed:
         return f"{told}; {len(failed)} of {len(expected)} expectations failed: {failed[0]}"
-    held = f"; all {len(expected)} expectations held" if expected else ""
+    held = f"; {_count(len(expected), 'expectation')} held" if expected else ""
     return f"{told}{held}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
