@@ -107,7 +107,7 @@ def _like(at: int, index: int, old: Descriptor | None, new: Descriptor | None) -
 
 
 def _kind(descriptor: Descriptor | None) -> str | None:
-    return descriptor and descriptor.kind
+    return None if descriptor is None else descriptor.kind
 
 
 def _told(descriptor: Descriptor | None) -> str | None:
