@@ -52,6 +52,9 @@ def _replace_closed_streams() -> None:
 def _main(words: list[str]) -> int:
     if words[:1] in (["decode"], ["doctor"], ["bench"]):
         return _run_one(words)
+    if words == ["gdb-init"]:
+        print(_gdb_line())
+        return 0
     at = words.index("--") if "--" in words else len(words)
     args = build_parser().parse_args(words[:at])
     args.qemu_args = words[at + 1 :]
@@ -62,6 +65,15 @@ def _main(words: list[str]) -> int:
         return _serve(session, args)
     finally:
         _leave(session)
+
+
+def _gdb_line() -> str:
+    """The line that puts the installed packages on gdb's path and sources the extension."""
+    import sysconfig
+
+    sites = [str(Path(__file__).resolve().parent.parent), sysconfig.get_path("purelib")]
+    entry = str(Path(__file__).resolve().with_name("gdb_entry.py"))
+    return f"python import sys; sys.path[:0] = {sites}; gdb.execute({'source ' + entry!r})"
 
 
 def _leave(session: Session) -> None:
@@ -178,13 +190,13 @@ class _Progress:
 
 
 def _open_target(session: Session, args: argparse.Namespace) -> None:
-    if args.verb == "attach":
+    if args.verb == "attach" or (args.verb == "serve" and _is_address(args.target)):
         from klosdbg.targets.live import connect
 
         session.symbols = _symbols(args.symbols)
         session.attach(connect(args.target, args.qmp))
         return
-    if args.verb == "open":
+    if args.verb in ("open", "serve"):
         _open_file(session, args)
         return
     image = _image_of(args)
@@ -200,10 +212,14 @@ def _open_target(session: Session, args: argparse.Namespace) -> None:
         start_capture(session, Path(args.output), args.redact)
 
 
+def _is_address(target: str) -> bool:
+    return target.startswith("unix:") or (":" in target and not Path(target).exists())
+
+
 def _open_file(session: Session, args: argparse.Namespace) -> None:
     from klosdbg.targets.dump import is_elf, open_dump
 
-    path = Path(args.file)
+    path = Path(args.target if args.verb == "serve" else args.file)
     if args.symbols:
         session.symbols = _symbols(args.symbols)
     if is_elf(path):
@@ -274,6 +290,11 @@ def _serve(session: Session, args: argparse.Namespace) -> int:
         frontend.run_line(line)
         if session.leaving:
             return int(frontend.found_fault)
+    if getattr(args, "listen", None):
+        from klosdbg.server.server import serve_session
+
+        serve_session(session, args.listen, exposed=args.expose, timeout=args.timeout)
+        return int(frontend.found_fault)
     if args.interactive or (not args.commands and not args.script and sys.stdin.isatty()):
         from klosdbg.shell import run_shell
 

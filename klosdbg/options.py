@@ -13,6 +13,7 @@ examples:
   klosdbg run -c 'until klos_ready' -c gdt -c klos
   klosdbg run --image none -- -drive file=disk.img,format=raw
   klosdbg attach unix:/run/gdb.sock --qmp unix:/run/qmp.sock
+  klosdbg serve unix:/run/gdb.sock --listen 127.0.0.1:1234
   klosdbg decode descriptor 0x00cffb000000ffff
   klosdbg capture -o bug.klos -c 'until klos_ready' -c 'capture mark ready'
   klosdbg open bug.klos -c snaps -c gdt
@@ -69,8 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(capture)
     opened = verbs.add_parser("open", help="look at a capture or a core", parents=[common])
     opened.add_argument("file", metavar="FILE", help="a .klos capture, or dump-guest-memory's core")
+    _add_serve(verbs.add_parser("serve", help="let many gdbs at one guest", parents=[common]))
+    for verb in (run, attach, opened):
+        _add_listen(verb, required=False)
     verbs.add_parser("decode", help="decode a hardware structure, offline", add_help=False)
     verbs.add_parser("doctor", help="what is installed, and what the accelerator enforces")
+    verbs.add_parser("gdb-init", help="print the line that loads klosdbg into gdb")
+    verbs.add_parser("bench", help="measure klosdbg's own speed")
     return parser
 
 
@@ -100,6 +106,24 @@ def _common() -> _Parser:
         help="symbols; BASE is added to each address",
     )
     return common
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "target", metavar="TARGET|FILE", help="host:port, unix:PATH, a capture or a core"
+    )
+    serve.add_argument("--qmp", metavar="unix:PATH", help="QEMU's QMP socket: reads while it runs")
+    _add_listen(serve, required=True)
+
+
+def _add_listen(verb: argparse.ArgumentParser, *, required: bool) -> None:
+    verb.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        required=required,
+        help="serve gdb at unix:PATH or 127.0.0.1:PORT",
+    )
+    verb.add_argument("--expose", action="store_true", help="listen even where others can reach it")
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:

@@ -11,12 +11,14 @@ from klosdbg.errors import KlosdbgError, TargetLost
 from klosdbg.ports import Symbols, Target
 from klosdbg.server.client import Client, Gone
 from klosdbg.server.hub import Hub
-from klosdbg.server.listen import Listener
+from klosdbg.server.listen import Listener, listen
 from klosdbg.server.packets import answer
 from klosdbg.server.running import interrupt
+from klosdbg.session import Session
 from klosdbg.wire.rsp import Interrupt, Nack, Packet, RspEvent
 
 MOST_CLIENTS = 32
+_COMMAND = 60.0
 _TURN = 16
 _IDLE = 1.0
 _SOONEST, _LATEST = 0.0005, 0.01
@@ -164,3 +166,14 @@ class Server:
             raise
         except KlosdbgError as error:
             self._warn(f"client {client.number} left something behind: {error}")
+
+
+def serve_session(
+    session: Session, spec: str, *, exposed: bool = False, timeout: float | None = None
+) -> None:
+    """Serve a session's target until Ctrl-C, which is the way to end it."""
+    listener = listen(spec, exposed=exposed)
+    server = Server(session.target, session.symbols, listener, timeout or _COMMAND, session.warn)
+    print(f"listening at {listener.name}: in gdb, 'target remote {listener.gdb}'", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
