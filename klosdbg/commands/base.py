@@ -94,7 +94,9 @@ class Command:
             ),
         )
         for a in self.args:
-            parser.add_argument(*a.names, **a.options)
+            action = parser.add_argument(*a.names, **a.options)
+            # Python 3.11 saves these while it parses; a Ctrl-C just then found nothing to restore.
+            vars(action).update(save_nargs=action.nargs, save_default=action.default)
         parser.add_argument("--json", action="store_true", help="print JSON, one document a line")
         if self.reads:
             parser.add_argument(

@@ -113,6 +113,23 @@ def test_stop_reads_and_resumes() -> None:
     assert len(said) == 2
 
 
+def test_ctrl_c_while_a_line_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a Ctrl-C and nothing else, and the next line is parsed as ever."""
+    command = replace(collect()["mem"])
+    with monkeypatch.context() as patch:
+        patch.setattr(command.parser, "format_usage", stop_now)
+        patch.setattr(command.parser, "parse_known_args", stop_now)
+        with pytest.raises(KeyboardInterrupt):
+            command.parse(["0x10"])
+    args = command.parse(["0x10", "-w", "4"])
+    assert args
+    assert (args.address, args.count, args.width) == ("0x10", 64, 4)
+
+
+def stop_now(*_args: object) -> str:
+    raise KeyboardInterrupt
+
+
 def stream(frontend: Frontend) -> Iterator[str]:
     """Follow a console that prints until Ctrl-C comes."""
     reads = iter([b"one\n", b"one\ntwo\n"])
