@@ -241,7 +241,7 @@ _Static_assert(sizeof(struct klos_bench) == 48, "bench layout");
  *   touch                    load `argument` absent selectors; result: relocations that followed
  *   relocate                 relocate DSOS `argument` times (0: once); result: the new selector
  *   selftest                 run every self-test and every attack; result: failures (klos_info.selftests, attacks)
- *   attacks                  run every attack; result: failures (klos_info.attacks)
+ *   attacks [NAME]           run every attack, or one; result: failures (klos_info.attacks)
  *   bench                    run the benchmark; result: rows (klos_info.bench)
  *   soak                     the self-tests again and again for `argument` seconds; result: failures
  *   ping                     result: argument

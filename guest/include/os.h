@@ -194,7 +194,7 @@ void reports_start(void);
 void comparison_open(int open);
 uint32_t run_bench(void);
 uint32_t run_selftests(void);
-uint32_t run_attacks(void);
+uint32_t run_attacks(const char *name);
 uint32_t run_soak(uint32_t seconds);
 extern char run_option[64];
 void klos_ready(void);

@@ -59,6 +59,13 @@ void mailbox_poll(struct klos_frame *frame)
 		threads_wake(KLOS_WAIT_EVENT, 0);
 }
 
+static const char *argument_of(const char *command)
+{
+	while (*command && *command != ' ')
+		command++;
+	return command + (*command == ' ');
+}
+
 static void leave(void)
 {
 	static const char shutdown[] = "Shutdown";
@@ -127,6 +134,17 @@ static void report(uint32_t failed)
 	answer(KLOS_MAILBOX_DONE, failed, failed ? "some failed" : "all as expected");
 }
 
+/* One attack, or all. */
+static void attack(const char *name)
+{
+	uint32_t failed = run_attacks(name);
+
+	if (klos_info.attacks.count)
+		report(failed);
+	else
+		answer(KLOS_MAILBOX_ERROR, 0, "no such attack");
+}
+
 static void serve(const char *command)
 {
 	if (string_equal(command, "start"))
@@ -138,7 +156,7 @@ static void serve(const char *command)
 	else if (string_equal(command, "selftest"))
 		report(run_selftests());
 	else if (string_equal(command, "attacks"))
-		report(run_attacks());
+		attack(argument_of(mailbox.command));
 	else if (string_equal(command, "soak"))
 		report(run_soak(mailbox.argument));
 	else if (string_equal(command, "bench"))
@@ -160,13 +178,6 @@ int mailbox_serve(void)
 	split(command);
 	serve(command);
 	return 1;
-}
-
-static const char *argument_of(const char *command)
-{
-	while (*command && *command != ' ')
-		command++;
-	return command + (*command == ' ');
 }
 
 /* Do what the boot option `run` says, as if a debugger had asked: commands separated by commas, a colon for a blank. */

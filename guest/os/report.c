@@ -102,21 +102,22 @@ static int run_row(const struct klos_application *application, struct klos_repor
 	return report->result == KLOS_RESULT_FAIL;
 }
 
-static uint32_t run_kind(uint32_t kind, struct klos_report *reports, volatile struct klos_array *array)
+/* The rows of a kind, or the one of that name. */
+static uint32_t run_kind(uint32_t kind, const char *name, struct klos_report *reports, volatile struct klos_array *array)
 {
 	const struct klos_application *all = (const struct klos_application *)klos_info.applications.address;
 	uint32_t failed = 0;
 
 	array->count = 0;
 	for (uint32_t i = 0; i < klos_info.applications.count && array->count < MAX_REPORTS; i++)
-		if (all[i].kind == kind)
+		if (all[i].kind == kind && (!*name || string_equal(all[i].name, name)))
 			failed += (uint32_t)run_row(&all[i], &reports[array->count++]);
 	return failed;
 }
 
-uint32_t run_attacks(void)
+uint32_t run_attacks(const char *name)
 {
-	return run_kind(KLOS_APPLICATION_ATTACK, attacks, &klos_info.attacks);
+	return run_kind(KLOS_APPLICATION_ATTACK, name, attacks, &klos_info.attacks);
 }
 
 /* All rows again and again for so many seconds, with DSOS moving and ordinary applications in between. */
@@ -140,9 +141,9 @@ uint32_t run_soak(uint32_t seconds)
 
 uint32_t run_selftests(void)
 {
-	uint32_t failed = run_kind(KLOS_APPLICATION_SELFTEST, selftests, &klos_info.selftests);
+	uint32_t failed = run_kind(KLOS_APPLICATION_SELFTEST, "", selftests, &klos_info.selftests);
 
-	failed += run_attacks();
+	failed += run_attacks("");
 	print("%u failures\n", failed);
 	return failed;
 }
