@@ -85,6 +85,16 @@ class RunControl(Protocol):
         """Reset the machine and stop at its first instruction."""
 
 
+class Reverse(Protocol):
+    """Running a replayed guest backwards."""
+
+    def step_back(self) -> StopEvent:
+        """Go back one instruction."""
+
+    def resume_back(self) -> None:
+        """Run backwards to a breakpoint, or to where the recording began; ``wait`` as ever."""
+
+
 class Monitor(Protocol):
     """The emulator's own text monitor."""
 
@@ -113,6 +123,7 @@ class Target:
     """A target: the ports it has. A port it lacks is None.
 
     ``read_general`` reads the registers that have no hidden part, by GDB's names: quicker.
+    ``linear_at_stop`` reads little of a stopped guest's memory in one round trip.
     ``address_bits`` is the width of the widest linear address that its processor can use.
     """
 
@@ -123,8 +134,10 @@ class Target:
     linear_writer: MemoryWriter | None = None
     register_writer: RegisterWriter | None = None
     control: RunControl | None = None
+    reverse: Reverse | None = None
     monitor: Monitor | None = None
     read_console: Callable[[], bytes] | None = None
     read_general: GeneralRegisters | None = None
+    linear_at_stop: Memory | None = None
     close: Callable[[], None] = lambda: None
     address_bits: int = 32

@@ -73,16 +73,19 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         finally:
             link.close()
 
+    linear = RspMemory(stub, "linear")
     target = Target(
         name=link.name,
         registers=registers,
-        linear=RspMemory(stub, "linear"),
+        linear=linear,
         physical=RspMemory(stub, "physical") if stub.has_physical else None,
         linear_writer=RspMemoryWriter(stub),
         register_writer=RspRegisterWriter(stub),
         control=control,
+        reverse=control if "ReverseStep" in stub.features.supported else None,
         monitor=monitor,
         read_general=registers.read_general,
+        linear_at_stop=linear,
         close=close,
         address_bits=64 if stub.description.is_64_bit else 32,
     )

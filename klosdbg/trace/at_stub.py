@@ -76,8 +76,8 @@ def _event(
 
 
 def _of_klos(target: Target, facts: KlosFacts, event: Event) -> Event:
-    address, size = facts.running_request()
-    running = facts.running(target.linear.read(address, size))
+    memory = target.linear_at_stop or target.linear
+    running = facts.running(*memory.read_many(facts.running_requests()))
     handlers = read_numbers(target, facts.info.handlers, 4, "handlers")
     idle = event.source.eip == facts.info.idle_site and event.source.cpl == 0
     origin: Origin = "idle" if idle else "program"

@@ -4,7 +4,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosInfo, KlosProcess
 from klosdbg.klos.constants import Origin as KlosOrigin
 from klosdbg.klos.find import booted_klos, read_numbers, try_read
@@ -42,6 +41,8 @@ class KlosFacts:
         self.address = klos.address
         self.info = klos.info
         self._target = target
+        self._at_stop = target.linear_at_stop or target.linear
+        self._last_thread = 0
         self._symbols = symbols
         self._names: dict[int, str] = {}
         self._stubs = read_numbers(target, self.info.stubs, 4, "stubs")
@@ -65,26 +66,27 @@ class KlosFacts:
         found = try_read(self._target, self.info.processes, KlosProcess, "processes")
         self._names |= {p.pid: p.name for p in found}
 
-    def running_request(self) -> tuple[int, int]:
-        """Say what ``running`` wants to be read, as ``(address, size)``."""
-        return self.offset("event_depth"), _RUNNING.size
+    def running_requests(self) -> list[tuple[int, int]]:
+        """List what ``running`` wants to be read, as ``(address, size)``."""
+        thread = self._last_thread or self.address
+        return [(self.offset("event_depth"), _RUNNING.size), (thread, _IDS.size)]
 
-    def running(self, raw: bytes) -> Running:
-        """Tell who runs from what ``running_request`` read."""
+    def running(self, raw: bytes | None, ids: bytes | None) -> Running:
+        """Tell who runs from what ``running_requests`` read."""
+        if raw is None:
+            return Running(0, 0, 0)
         depth, thread, _pid, _off = _RUNNING.unpack(raw)
-        pid, tid = self._ids(thread) if thread else (0, 0)
+        if not thread:
+            return Running(depth, 0, 0)
+        if thread != self._last_thread or ids is None:
+            ids = self._at_stop.read_many([(thread, _IDS.size)])[0]
+            self._last_thread = thread
+        tid, pid = (0, 0) if ids is None else _IDS.unpack(ids)
         return Running(depth, pid, tid)
 
     def esp0_request(self) -> tuple[int, int]:
         """Where TSS.ESP0 is, as ``(address, size)``."""
         return self.info.tss + _TSS_ESP0, 4
-
-    def _ids(self, thread: int) -> tuple[int, int]:
-        try:
-            tid, pid = _IDS.unpack(self._target.linear.read(thread, _IDS.size))
-        except KlosdbgError:
-            return 0, 0
-        return pid, tid
 
     def source(self, origin: Origin, cs: int, eip: int, ss: int, esp: int) -> Place:
         """Say where an event hit; in the idle loop there is nothing that was pushed."""

@@ -18,7 +18,7 @@ from klosdbg.ports import Target
 from klosdbg.trace.discovery import EventPaths
 from klosdbg.trace.event import Event, Resumed, Spent, Time, Transfer
 from klosdbg.trace.flow import Exit
-from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, ends_interrupt, error_code_of
+from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, Running, ends_interrupt, error_code_of
 from klosdbg.trace.pending import Pending
 from klosdbg.trace.registers import Registers
 
@@ -36,7 +36,7 @@ class KlosStops:
     def __init__(
         self, target: Target, paths: EventPaths, facts: KlosFacts, vectors: Collection[int] = ()
     ) -> None:
-        self._memory = target.linear
+        self._memory = target.linear_at_stop or target.linear
         self._facts = facts
         self._out = {e.address: e for e in paths.outward if e.kind == "lret"}
         self._ends = {_where_it_ends(e): e.kind for e in paths.inward if "cli" not in e.before}
@@ -74,10 +74,10 @@ class KlosStops:
     def _outward(self, registers: Registers, out: Exit) -> list[Event]:
         now = time.monotonic_ns()
         frame_at = registers.stack + _FAR_RETURN.size
-        raw, running, esp0 = self._read(
+        raw, esp0, *who = self._read(
             (registers.stack, _FAR_RETURN.size + _FRAME),
-            self._facts.running_request(),
             self._facts.esp0_request(),
+            *self._facts.running_requests(),
         )
         eip, cs, esp, ss = _FAR_RETURN.unpack_from(raw)
         to = _Outward(eip, cs, esp, ss, int.from_bytes(esp0, "little"))
@@ -85,13 +85,15 @@ class KlosStops:
         gone = [p.event for p in self._pending if p.frame <= frame_at]
         self._pending = [p for p in self._pending if p.frame > frame_at]
         if not self._vectors or frame.vector in self._vectors:
-            event = self._event(now, frame, to, out, running)
+            event = self._event(now, frame, to, out, self._facts.running(*who))
             self._pending.append(Pending(frame_at, event, now))
         self.wanted = self._busy() if self._pending else self._idle()
         return gone
 
-    def _event(self, now: int, frame: KlosFrame, to: "_Outward", out: Exit, raw: bytes) -> Event:
-        facts, running = self._facts, self._facts.running(raw)
+    def _event(
+        self, now: int, frame: KlosFrame, to: "_Outward", out: Exit, running: Running
+    ) -> Event:
+        facts = self._facts
         origin = ORIGINS.get(frame.origin, "program")
         stub = facts.stub(frame.vector)
         return Event(
@@ -130,9 +132,9 @@ class KlosStops:
         return gone + done
 
     def _complete(self, pending: Pending, frame_at: int, idle: bool) -> Event:
-        raw, running_raw = self._read((frame_at, _FRAME), self._facts.running_request())
+        raw, *who = self._read((frame_at, _FRAME), *self._facts.running_requests())
         frame, event = decode(KlosFrame, raw), pending.event
-        running = self._facts.running(running_raw)
+        running = self._facts.running(*who)
         place = self._facts.resumed_at(idle, frame.cs, frame.eip, frame.ss, frame.esp)
         changed = (place.eip, running.tid) != (event.source.eip, event.tid)
         name = self._facts.process(running.pid)

@@ -51,7 +51,7 @@ class PlainStops:
         registers: QuickRegisters,
         vectors: Collection[int] = (),
     ) -> None:
-        self._memory = target.linear
+        self._memory = target.linear_at_stop or target.linear
         self._registers = registers
         self._gate = paths.return_gate
         chosen = [s for v, s in sorted(paths.stubs.items()) if not vectors or v in vectors]
