@@ -122,8 +122,7 @@ def test_ctrl_c_while_a_line_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyboardInterrupt):
             command.parse(["0x10"])
     args = command.parse(["0x10", "-w", "4"])
-    assert args
-    assert (args.address, args.count, args.width) == ("0x10", 64, 4)
+    assert args == collect()["mem"].parse(["0x10", "-w", "4"])
 
 
 def stop_now(*_args: object) -> str:
