@@ -37,7 +37,7 @@ def _guarded(handler: Answer, hub: Hub, client: Client, payload: bytes) -> bytes
         return b"E22"
     except KlosdbgError as error:
         code = error_code(error)
-        wordy = "error-message" in client.features or payload[:1] in b"ZvcsCSP"
+        wordy = "error-message" in client.features or payload[:1] in b"ZvcsCSPGMX"
         plain = isinstance(error, MemoryFault | TargetRunning)
         return b"E%02x" % code if plain or not wordy else f"E.{error}".encode()
 

@@ -16,7 +16,7 @@ from klosdbg.server.registers import Described, cpu_values
 from klosdbg.server.threads import frame_values
 from klosdbg.wire.rsp_requests import MemoryRequest, parse_memory
 
-_MOST_BYTES = PACKET_SIZE // 2 - 16
+_MOST_BYTES = PACKET_SIZE // 2
 _TRANSFER = re.compile(rb"qXfer:(\w+):read:([\w.-]*):([0-9a-fA-F]{1,8}),([0-9a-fA-F]{1,8})")
 _NUMBER = re.compile(rb"[0-9a-fA-F]{1,4}")
 

@@ -1,0 +1,114 @@
+"""klosdbg serving a guest, and the clients that tests let at it."""
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from klosdbg.wire.rsp import Codec, Packet, encode
+
+_PATIENCE = 20.0
+
+
+@contextmanager
+def serving(*words: str) -> Iterator[str]:
+    """Run klosdbg with ``--listen``; yield the path of its socket. It ends by Ctrl-C, with 0."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/s"
+        command = [sys.executable, "-m", "klosdbg", *words, "--listen", f"unix:{path}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(b"listening at"):
+                    break
+            assert process.poll() is None, "it did not listen"
+            yield path
+            assert process.poll() is None, "the server ended before its clients"
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=_PATIENCE)
+        assert b"Traceback" not in errors, errors.decode()
+        assert process.returncode == 0, errors.decode()
+
+
+def gdb(path: str, *commands: str, image: Path | None = None, line: str = "") -> str:
+    """Run gdb on a stub to its end; return all that it printed."""
+    words = ["gdb", "-nx", "-q", "-batch", *([str(image)] if image else [])]
+    words += ["-ex", line] if line else []
+    for command in ("set pagination off", "set width 0", f"target remote {path}", *commands):
+        words += ["-ex", command]
+    ran = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+    )
+    return ran.stdout + ran.stderr
+
+
+@dataclass
+class Raw:
+    """A client that speaks packets."""
+
+    path: str
+    replies: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(self.path)
+        self.socket.settimeout(_PATIENCE)
+        self.codec = Codec()
+        self.ask(b"QStartNoAckMode")
+        self.codec.start_no_ack_mode()
+
+    def send(self, payload: bytes) -> None:
+        """Send a packet."""
+        self.socket.sendall(encode(payload))
+
+    def receive(self) -> bytes:
+        """Wait for a packet."""
+        while not self.replies:
+            data = self.socket.recv(1 << 16)
+            assert data, "the server closed the connection"
+            events = self.codec.feed(data)
+            self.replies += [event.payload for event in events if isinstance(event, Packet)]
+        return self.replies.pop(0)
+
+    def ask(self, payload: bytes) -> bytes:
+        """Send a packet and wait for its reply."""
+        self.send(payload)
+        return self.receive()
+
+    def stop(self, action: bytes) -> bytes:
+        """Resume, and wait for the stop, past what the console says."""
+        reply = self.ask(action)
+        while reply.startswith(b"O"):
+            reply = self.receive()
+        return reply
+
+    def monitor(self, line: str) -> str:
+        """Say something to the monitor."""
+        said = ""
+        reply = self.ask(b"qRcmd," + line.encode().hex().encode())
+        while reply.startswith(b"O") and reply != b"OK":
+            said += bytes.fromhex(reply[1:].decode()).decode()
+            reply = self.receive()
+        assert reply == b"OK", reply
+        return said
+
+    def close(self) -> None:
+        """Vanish."""
+        self.socket.close()
+
+
+def until(condition: object, patience: float = _PATIENCE) -> None:
+    """Wait until a function of no arguments returns something true."""
+    assert callable(condition)
+    ends = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)

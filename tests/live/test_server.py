@@ -1,0 +1,235 @@
+"""klosdbg serve: gdb, lldb and our own client at once on one KLOS, and what a stock gdb gets."""
+
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from klosdbg.frontend import Frontend
+from klosdbg.session import Session
+from klosdbg.targets.live import connect
+from klosdbg.wire.symbols import Image, SymbolTable
+from tests.live.driver import KLOS, needs_klos, stub
+from tests.live.serving import Raw, gdb, serving, until
+from tests.live.tiny import needs_qemu, symbols
+
+needs_gdb = pytest.mark.skipif(shutil.which("gdb") is None, reason="no gdb: apt install gdb")
+needs_lldb = pytest.mark.skipif(shutil.which("lldb") is None, reason="no lldb: apt install lldb")
+pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos]
+
+Connect = Callable[[str], Raw]
+SAME_AS_THE_SHELL = (
+    "klos", "ps --all", "threads", "services", "handlers", "frames", "gdt", "ldt", "idt",
+    "gdt 3", "tss", "iomap", "port 0x3f8", "regs", "sregs", "sel 0x1b", "mem klos_ready 32",
+    "dis klos_ready", "sym klos_ready", "ivt", "help", "help gdt", "gdt --json", "sel", "gtd",
+    "mem 0x30000000 4",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def klos() -> Iterator[str]:
+    """Serve KLOS, stopped where it is ready."""
+    with serving("run", "--headless", "--append", "seed=1", "-c", "until klos_ready") as path:
+        yield path
+
+
+@pytest.fixture
+def raw() -> Iterator[Connect]:
+    """Connect clients that speak packets, and let them vanish after the test."""
+    with ExitStack() as clients:
+
+        def connected(path: str) -> Raw:
+            client = Raw(path)
+            clients.callback(client.close)
+            return client
+
+        yield connected
+
+
+def address(name: str) -> int:
+    found = SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)).address(name)
+    assert found is not None
+    return found
+
+
+@needs_gdb
+def test_gdb_on_qemu_itself_falls_into_the_traps() -> None:
+    """What the next test is about: gdb misses the breakpoint, and continuing does not advance."""
+    loop = symbols()["loop"]
+    with stub(running=False) as sockets:
+        said = gdb(sockets["gdb"][5:], f"break *{loop:#x}", "c", "p $eip", "c", "p $eip")
+    assert "Breakpoint 1, " not in said
+    assert said.count(f"= (void (*)()) {loop - 0x100000:#x}") == 2, "it stands where it stood"
+
+
+@needs_gdb
+def test_breakpoints_hit_and_advance_where_the_code_base_is_not_zero() -> None:
+    loop, counter = symbols()["loop"], symbols()["counter"]
+    look = ("c", f"p *(int *) {counter:#x}")
+    with stub(running=False) as sockets, serving("serve", sockets["gdb"]) as path:
+        said = gdb(path, f"break *{loop:#x}", *look, *look, *look, "x/i $pc", "p $eip_offset")
+    assert said.count("Breakpoint 1, ") == 3
+    assert re.findall(r"^\$\d = (\d+)$", said, re.MULTILINE)[:3] == ["0", "1", "2"]
+    assert f"=> {loop:#x}:" in said
+    assert f"$4 = {loop - 0x100000}\n" in said
+
+
+@needs_gdb
+def test_a_stock_gdb_sees_the_system_registers(klos: str) -> None:
+    said = gdb(klos, "p $gdtr_base", "p/x $ldtr", "p/x $tr_attr", "p/x $cs_limit",
+               "info registers system", "info registers eip cr0 cs_base", image=KLOS)  # fmt: skip
+    assert re.search(r"\$1 = \(void \*\) 0x[0-9a-f]+ <gdt>", said)
+    assert re.findall(r"\$[234] = \w+", said) == ["$2 = 0x30", "$3 = 0x89", "$4 = 0xffffffff"]
+    assert "idtr_limit = 0x7ff" in said
+    assert re.search(r"cr0 +0x80010037", said)
+
+
+@needs_gdb
+def test_threads_of_klos_are_threads_of_gdb(klos: str) -> None:
+    said = gdb(klos, "info threads", "thread 3", "bt", "monitor klos as-threads off",
+               "maint flush register-cache", "info threads", image=KLOS)  # fmt: skip
+    assert re.search(r'\* 1 +Thread 1 "system" \(process 1, running\) klos_ready', said)
+    assert re.search(r'3 +Thread 3 "pong" .* app_pong \(\)', said)
+    assert "#0  app_pong ()" in said
+    assert "#1  0x" in said, "its stack is read in its own address space"
+    assert said.rstrip().count('"processor"') == 1
+
+
+@needs_gdb
+def test_info_os_shows_the_tables(klos: str) -> None:
+    said = gdb(klos, *(f"info os {name}" for name in ("gdt", "ldt", "idt", "processes", "events")),
+               "info os", "info os nothing")  # fmt: skip
+    assert re.search(r"^3 +0x18 +code +csos +3 ", said, re.MULTILINE)
+    assert re.search(r"^48 .*interrupt-gate|^48 .*trap-gate", said, re.MULTILINE)
+    assert re.search(r"^2 +ping +ready", said, re.MULTILINE)
+    assert "relocations KLOS's relocations" in said
+
+
+def test_the_monitor_prints_what_the_shell_prints(klos: str, raw: Connect) -> None:
+    client = raw(klos)
+    session = Session(timeout=20.0, symbols=SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)))
+    session.attach(connect(f"unix:{klos}"))
+    try:
+        for line in SAME_AS_THE_SHELL:
+            assert client.monitor(f"klos {line}") == shown(session, line), line
+    finally:
+        session.detach()
+
+
+def shown(session: Session, line: str) -> str:
+    out = io.StringIO()
+    said: list[str] = []
+    session.warn = said.append
+    try:
+        Frontend(session, out).run_line(line)
+    except Exception as error:  # noqa: BLE001
+        said.append(str(error))
+    return out.getvalue() + "".join(f"klosdbg: {message}\n" for message in said)
+
+
+@needs_gdb
+def test_qemus_monitor_answers_what_is_harmless(klos: str) -> None:
+    refused = ("system_reset", "info usbhost; quit", "pmemsave 0 1 /tmp/x")
+    asked = ("info registers", "xp /1wx 0", *refused, "help")
+    said = gdb(klos, *(f"monitor {line}" for line in asked))
+    assert "GDT=" in said
+    assert "0000000000000000: 0x" in said
+    assert said.count("is not passed on to QEMU") == 3
+    assert "monitor klos control" in said
+
+
+def test_observers_read_and_cannot_change(klos: str, raw: Connect) -> None:
+    controller, observer = raw(klos), raw(klos)
+    ready = address("klos_ready")
+    assert observer.ask(b"m%x,4" % ready) == controller.ask(b"m%x,4" % ready)
+    assert observer.ask(b"g") == controller.ask(b"g")
+    for refused in (b"Z0,%x,1" % ready, b"M%x,1:90" % ready, b"P0=00000000", b"vCont;s", b"s"):
+        assert observer.ask(refused).startswith(b"E."), refused
+    for refused in ("b klos_ready", "c", "set eax 1", "mailbox ping 1", "reset"):
+        assert "this client observes" in observer.monitor(f"klos {refused}"), refused
+    assert "would end the server" in controller.monitor("klos quit")
+    assert "observes" in observer.monitor("klos clients")
+
+
+def test_control_is_handed_over_and_breakpoints_go_with_their_owner(
+    klos: str, raw: Connect
+) -> None:
+    first, second = raw(klos), raw(klos)
+    gate = address("return_gate")
+    first.ask(b"qSupported:swbreak+")
+    assert first.ask(b"Z0,%x,1" % gate) == b"OK"
+    assert first.ask(b"Z0,%x,1" % gate) == b"OK", "twice is once"
+    assert "klos_ready" in first.monitor("klos b klos_ready")
+    second.send(b"vCont;c")
+    reply = first.stop(b"vCont;c")
+    assert re.fullmatch(rb"T05thread:[0-9a-f]+;swbreak:;", reply)
+    assert second.stop(b"?").startswith(b"T05"), "who follows is told as well"
+    assert second.receive().startswith(b"T05")
+    assert second.monitor("klos control") == "this client has control\n"
+    assert first.ask(b"s").startswith(b"E.")
+    second.send(b"vCont;c")
+    second.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        second.receive()
+    second.socket.settimeout(20)
+    second.socket.sendall(b"\x03")
+    assert second.receive().startswith(b"T02")
+    assert second.ask(b"Z1,%x,1" % gate) == b"OK"
+    second.close()
+    first.monitor("klos control")
+    first.send(b"c")
+    first.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        first.receive()
+    first.socket.settimeout(20)
+    first.socket.sendall(b"\x03")
+    assert first.receive().startswith(b"T02")
+
+
+def test_a_waiting_command_holds_nobody_up_and_ctrl_c_ends_it(klos: str, raw: Connect) -> None:
+    controller, observer = raw(klos), raw(klos)
+    controller.send(b"qRcmd," + b"klos c".hex().encode())
+    until(lambda: "controls" in observer.monitor("klos clients"))
+    assert "running" in observer.monitor("info status")
+    assert len(observer.ask(b"m%x,4" % address("klos_ready"))) == 8, "read while it runs"
+    assert "still runs" in observer.monitor("klos control")
+    controller.socket.sendall(b"\x03")
+    said = controller.receive()
+    assert bytes.fromhex(said[1:].decode()).startswith(b"interrupt:")
+    assert controller.receive() == b"OK"
+
+
+def test_packets_are_larger_than_qemus(klos: str, raw: Connect) -> None:
+    client = raw(klos)
+    features = dict(item.partition(b"=")[::2] for item in client.ask(b"qSupported").split(b";"))
+    assert int(features[b"PacketSize"], 16) > 0x1000
+    assert len(client.ask(b"m%x,1800" % address("klos_ready"))) == 0x3000
+    binary = client.ask(b"x%x,1800" % address("klos_ready"))
+    assert binary[:1] == b"b"
+    assert binary[1:].hex().encode() == client.ask(b"m%x,1800" % address("klos_ready"))
+
+
+@needs_gdb
+@needs_lldb
+def test_gdb_lldb_and_our_own_client_at_once(klos: str) -> None:
+    gate = address("return_gate")
+    ours = connect(f"unix:{klos}")
+    assert ours.control is not None
+    commands = [f"process connect -p gdb-remote unix-connect://{klos}",
+                "register read eip gdtr_base", f"disassemble -s {gate:#x} -c 2",
+                "process plugin packet monitor klos control",
+                f"breakpoint set -a {gate:#x}", "continue", "thread list", "detach"]  # fmt: skip
+    words = [word for command in commands for word in ("-o", command)]
+    lldb = subprocess.Popen(["lldb", "-b", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = gdb(klos, "p $gdtr_base", f"x/2i {gate:#x}", "monitor klos clients", image=KLOS)
+    out = lldb.communicate(timeout=60)[0].decode()
+    assert ours.registers.read().gdtr.limit == 0xFFFF
+    ours.close()
+    assert "gdtr_base = 0x" in out
+    assert "cli" in out
+    assert "<gdt>" in said
+    assert "cli" in said
+    assert "observes" in said
