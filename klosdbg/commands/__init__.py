@@ -12,6 +12,7 @@ FAMILIES = (
     "events",
     "capture",
     "dsos",
+    "attack",
     "run",
     "breakpoints",
     "write",

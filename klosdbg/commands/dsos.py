@@ -4,6 +4,7 @@ from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.commands.ready import reach_ready
+from klosdbg.commands.traced import traced_target
 from klosdbg.errors import UsageError
 from klosdbg.klos.audit.every import audit_each
 from klosdbg.klos.audit.run import audit
@@ -59,7 +60,9 @@ def dsos_audit(session: Session, args: Namespace) -> object:
 def dsos_trigger(session: Session, args: Namespace) -> object:
     count = _positive(args.count)
     reach_ready(session)
-    return Trigger(session.target, session.symbols, session.timeout).relocate(args.how, count)
+    return Trigger(traced_target(session), session.symbols, session.timeout).relocate(
+        args.how, count
+    )
 
 
 def _positive(count: int) -> int:

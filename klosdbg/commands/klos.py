@@ -95,17 +95,6 @@ def selftest(session: Session, _args: Namespace) -> object:
 
 
 @command(
-    "attacks",
-    "run every attack of the guest (asks it through the mailbox, which writes to it)",
-    example="attacks",
-    group="klos",
-)
-def attacks(session: Session, _args: Namespace) -> object:
-    answer = _ask_ready(session, "attacks")
-    return replace(read_outcomes(session.target, session.symbols, "attacks"), asked=answer)
-
-
-@command(
     "bench-services",
     "measure figure 4 in the guest (asks it through the mailbox, which writes to it)",
     arg("--native", action="store_true", help="on the host's own processor instead"),

@@ -168,11 +168,22 @@ class MailboxAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What an attack took: the guest's time, by its timer, and its counters."""
+
+    milliseconds: int
+    np_faults: int
+    process_faults: int
+    relocations: int
+    caught: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a self-test or an attack ended, and why.
 
     ``claim`` is what is tested, for an attack what the paper claims; ``held`` tells whether the
-    system withstood it, and is None for a self-test.
+    system withstood it, and is None for a self-test. ``cost`` is known where it ran by itself.
     """
 
     name: str
@@ -180,6 +191,7 @@ class Outcome:
     reason: str
     claim: str
     held: bool | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)

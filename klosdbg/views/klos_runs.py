@@ -2,8 +2,10 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 
 from klosdbg.klos.models import (
+    Cost,
     MailboxAnswer,
     Measured,
     NativeBench,
@@ -95,6 +97,16 @@ def _outcome(test: Outcome, style: Style) -> Iterator[str]:
     for line in (test.claim, test.reason):
         if line:
             yield _wrap(line, "    ")
+    if test.cost:
+        yield f"    {_cost(test.cost)}"
+
+
+def _cost(cost: Cost) -> str:
+    caught = f", caught {cost.caught} times" if cost.caught else ""
+    return (
+        f"within {cost.milliseconds} ms; {cost.np_faults} absent selectors, "
+        f"{cost.process_faults} faults, {cost.relocations} relocations{caught}"
+    )
 
 
 def _asked(answer: MailboxAnswer | None) -> list[str]:
@@ -102,7 +114,8 @@ def _asked(answer: MailboxAnswer | None) -> list[str]:
         return []
     names = ", ".join(c.field.removeprefix("mailbox.") for c in answer.changes)
     place = answer.changes[0].address
-    return [_wrap(f"written to the mailbox near {place:#010x}: {names} ({answer.command})", "")]
+    sentence = f"written to the mailbox near {place:#010x}: {names} ({answer.command})"
+    return [textwrap.fill(sentence, _WIDTH, break_on_hyphens=False)]
 
 
 def _wrap(string: str, indent: str) -> str:
@@ -121,6 +134,7 @@ def _(model: Outcomes, _style: Style) -> dict[str, object]:
                 "reason": t.reason,
                 "claim": t.claim,
                 "held": t.held,
+                "cost": asdict(t.cost) if t.cost else None,
             }
             for t in model.tests
         ],
