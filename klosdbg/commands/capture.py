@@ -187,12 +187,16 @@ def _exported(session: Session, form: str) -> str:
     return report_page(gather(session.opened, session.symbols))
 
 
-def start_capture(session: Session, path: Path, redact: bool = False) -> None:
+def start_capture(
+    session: Session, path: Path, redact: bool = False, reserved: bool = False
+) -> None:
     """Begin to record, with a snapshot."""
     facts = session.describe() if session.describe else Facts()
     if session.live.control is None:
         raise CommandError(f"{session.live.name} is a recording already")
-    session.capture = Capture(path, session.live, session.symbols, facts, redact, session.warn)
+    session.capture = Capture(
+        path, session.live, session.symbols, facts, redact, reserved, session.warn
+    )
     _take(session, "start")
 
 
@@ -203,6 +207,9 @@ def stop_capture(session: Session, ended: str = "stopped") -> CaptureState:
         if ended == "stopped":
             _take(session, "end")
         state = _state(session)
+        capture.settle()
+        if capture.replayable:
+            session.detach()
         path = capture.finish(ended, _report(session, capture, ended))
     finally:
         session.capture = None

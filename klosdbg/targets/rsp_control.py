@@ -13,6 +13,7 @@ from klosdbg.x86.cpu import Cpu
 
 _SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
 _STEP_PATIENCE = 1.0
+_BACK_PATIENCE = 120.0
 
 
 class RspControl:
@@ -84,6 +85,40 @@ class RspControl:
         self._wanted[address] -= 1
         self._wanted += Counter()
 
+    def step_back(self) -> StopEvent:
+        """Go back one instruction. The emulator replays from the start, which may take seconds."""
+        self._require_alive()
+        with interrupts_deferred:
+            self._stub.resume([], b"bs")
+            self._stepping = True
+        return self._wait_back()
+
+    def resume_back(self) -> None:
+        """Let the guest run backwards, to a breakpoint or to where its recording began."""
+        self._require_alive()
+        with interrupts_deferred:
+            self._go(b"bc")
+
+    def back_to_write(self, address: int, size: int) -> StopEvent:
+        """Run backwards to the last write to a linear address, passing breakpoints."""
+        self._require_alive()
+        watch = b"%x,%x" % (address, size)
+        with interrupts_deferred:
+            taken = [b"z0,%x,1" % armed for armed in sorted(self._armed)]
+            self._armed = frozenset()
+            *_, reply = self._stub.resume([*taken, b"Z2," + watch], b"bc")
+            self._stepping = False
+        stop = self._wait_back()
+        if reply != b"OK":
+            raise TargetError(f"the stub refused to watch {size} bytes at {address:#010x}")
+        self._stub.ask(b"z2," + watch)
+        return stop
+
+    def _wait_back(self) -> StopEvent:
+        if not self._stub.link.wait_stop(_BACK_PATIENCE):
+            raise TargetLost(f"the guest did not go back in {_BACK_PATIENCE:g} s: is it hung?")
+        return self._take_stop()
+
     def reset(self) -> StopEvent:
         """Reset the machine and stop at its first instruction; breakpoints stay."""
         self.interrupt()
@@ -112,12 +147,12 @@ class RspControl:
         with interrupts_deferred:
             return self._note(parse_stop(self._stub.take_stop()))
 
-    def _go(self) -> None:
+    def _go(self, action: bytes = b"c") -> None:
         gone = sorted(self._armed - self._wanted.keys())
         new = sorted(self._wanted.keys() - self._armed)
         changes = [b"z0,%x,1" % address for address in gone]
         changes += [b"Z0,%x,1" % address for address in new]
-        replies = self._stub.resume(changes, b"c")
+        replies = self._stub.resume(changes, action)
         self._stepping = False
         self._armed = frozenset(self._wanted)
         outcome = zip(gone + new, replies, strict=True)

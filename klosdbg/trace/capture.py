@@ -34,6 +34,7 @@ from klosdbg.wire.bundle import (
 
 RELOCATION_SCHEMA = "klosdbg/relocation/1"
 _POLL = 0.5
+_COUNT = re.compile(r"instruction count = (\d+)")
 _VERSION = re.compile(r"\d+(\.\d+)+")
 
 Warn = Callable[[str], None]
@@ -60,13 +61,14 @@ class Capture:
         symbols: Symbols | None,
         facts: Facts,
         redact: bool = False,
+        reserved: bool = False,
         warn: Warn = lambda _message: None,
     ) -> None:
         self._target = target
         self._symbols = symbols
         self._warn = warn
         self._redact = redact
-        self._recording = Recording(path, _manifest(target, facts, redact))
+        self._recording = Recording(path, _manifest(target, facts, redact), reserved)
         self._began = time.monotonic()
         self._polled = 0.0
         self._console = 0
@@ -131,10 +133,23 @@ class Capture:
         with suppress(KlosdbgError):
             self._poll_relocations()
 
-    def finish(self, ended: str = "stopped", report: bytes = b"") -> Path:
-        """Write the capture, and return where it is; ``CommandError`` where it cannot be."""
+    @property
+    def replayable(self) -> bool:
+        """Tell whether the guest is recorded for a replay, so that its end completes the log."""
+        return bool(self._recording.manifest.replay)
+
+    def settle(self) -> None:
+        """Record what the guest says last; it may go after."""
         self.poll()
         self._write_symbols()
+        found = _COUNT.search(_ask(self._target, "info replay")) if self.replayable else None
+        if found:
+            manifest = self._recording.manifest
+            replay = {**manifest.replay, "instructions": int(found[1])}
+            self._recording.manifest = replace(manifest, replay=replay)
+
+    def finish(self, ended: str = "stopped", report: bytes = b"") -> Path:
+        """Write the capture, and return where it is; ``CommandError`` where it cannot be."""
         return self._recording.finish({REPORT: report}, ended)
 
     def _write_symbols(self) -> None:

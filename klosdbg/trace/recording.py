@@ -45,14 +45,14 @@ _LAST = (SYMBOLS, CONSOLE, REPORT)
 class Recording:
     """A capture that is being written. ``ended`` is None until something ends it: it says what."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, reserved: bool = False) -> None:
         self.path = path
         self.directory = path.with_name(path.name + PART)
         self.manifest = manifest
         self.ended: str | None = None
         self._files: dict[str, int] = {}
         self._stored: dict[bytes, tuple[int, int]] = {}
-        self._create()
+        self._create(reserved)
 
     def line(self, name: str, record: Mapping[str, Any]) -> None:
         """Append a record to a member of JSON lines."""
@@ -133,12 +133,10 @@ class Recording:
             os.close(file)
         self._files.clear()
 
-    def _create(self) -> None:
-        for path, what in ((self.path, "exists"), (self.directory, "is an unfinished recording")):
-            if path.exists():
-                raise CommandError(f"{path} {what}: choose another name, or remove it first")
+    def _create(self, reserved: bool) -> None:
+        if not reserved:
+            reserve(self.path)
         try:
-            self.directory.mkdir()
             (self.directory / MANIFEST).write_bytes(encode_manifest(self.manifest))
         except OSError as error:
             raise CommandError(f"cannot record to {self.path}: {_why(error)}") from None
@@ -184,6 +182,19 @@ class Recording:
         yield from (name for name in _LAST if (self.directory / name).exists())
         for path in sorted(self.directory.glob("replay/*")):
             yield str(path.relative_to(self.directory))
+
+
+def reserve(path: Path) -> Path:
+    """Make the directory that a capture is written to, where neither it nor the capture is yet."""
+    directory = path.with_name(path.name + PART)
+    for taken, what in ((path, "exists"), (directory, "is an unfinished recording")):
+        if taken.exists():
+            raise CommandError(f"{taken} {what}: choose another name, or remove it first")
+    try:
+        directory.mkdir()
+    except OSError as error:
+        raise CommandError(f"cannot record to {path}: {_why(error)}") from None
+    return directory
 
 
 def _pieces(path: Path) -> Iterable[bytes]:
