@@ -17,10 +17,13 @@ _RUNS_ELSEWHERE = ("call", "lcall", "int", "into", "rep", "loop", "syscall", "sy
 _RETURNS = ("ret", "lret", "retf", "iret")
 
 
-def stop_here(session: Session, event: StopEvent) -> Stop:
-    """Describe a stop: why, where, and the instruction to be executed next."""
+def stop_here(session: Session, event: StopEvent, traced: bool = False) -> Stop:
+    """Describe a stop: why, where, and the instruction to be executed next.
+
+    A recorder may want this place too; ``traced`` says that it has been told already.
+    """
     session.in_background = False
-    if event.reason == "step" and session.tracer is not None:
+    if session.tracer is not None and not traced:
         session.tracer.handle(event)
     cpu = read_cpu(session.target)
     hit = _hit(session, event, cpu.linear_pc)
@@ -50,7 +53,7 @@ def wait_for_stop(session: Session) -> Stop:
     """Wait until the running guest stops. Ctrl-C stops it, and in batch ends the run as well."""
     try:
         event = wait_for_event(session, session.timeout)
-        return stop_here(session, event or session.control.interrupt())
+        return stop_here(session, event or session.control.interrupt(), traced=event is not None)
     except KeyboardInterrupt:
         stop = stop_here(session, session.control.interrupt())
         if session.interactive:
@@ -179,7 +182,7 @@ def _deadline(session: Session) -> float:
 
 def _check_time(session: Session, ends: float, what: str) -> None:
     if time.monotonic() > ends:
-        place = _place(stop_here(session, session.control.wait(0)))
+        place = _place(stop_here(session, session.control.wait(0), traced=True))
         raise CommandError(
             f"{what} took {session.timeout:g} s: the guest stands at {place} "
             "(--timeout 0 waits for ever)"

@@ -123,7 +123,7 @@ def _show_or_resume(frontend: Frontend) -> None:
         session.control.resume()
         session.in_background = True
     else:
-        _show(frontend, stop_here(session, event))
+        _show(frontend, stop_here(session, event, traced=True))
 
 
 def _interrupt(frontend: Frontend) -> None:

@@ -152,7 +152,7 @@ def _run(session: Session) -> Stop | None:
                 raise
             continue
         if event is not None and not tracer.full:
-            return stop_here(session, event)
+            return stop_here(session, event, traced=True)
     return None
 
 

@@ -13,6 +13,8 @@ from klosdbg.trace.klos_stops import KlosStops
 from klosdbg.trace.plain_stops import PlainStops
 from klosdbg.trace.registers import QuickRegisters, Registers
 
+_ANYWHERE = ("breakpoint", "step", "interrupt")
+
 
 class Stops(Protocol):
     """Where to stop next, and what a stop there tells."""
@@ -55,7 +57,7 @@ class StoppingRecorder:
 
     def handle(self, event: StopEvent) -> tuple[bool, list[Event]]:
         """Take a stop: tell whether it was wanted here, and return the events that it ends."""
-        if self._stops is None or event.reason not in ("breakpoint", "step"):
+        if self._stops is None or event.reason not in _ANYWHERE:
             return False, []
         registers = self._registers.read()
         if registers.pc not in self._armed:
