@@ -164,7 +164,7 @@ def _far_target(
     """Follow a far pointer to the code that it enters; None where something else is wrong."""
     if cpu.real_addressing:
         return cpu.segments["cs"], offset
-    found = _entry(cpu, selector, read)
+    found = read_descriptor(cpu, selector, read)
     if isinstance(found, Gate) and found.kind == "call-gate" and found.present:
         selector, offset = found.target_selector, found.offset
         segment = _segment(cpu, selector, read)
@@ -181,19 +181,26 @@ def _same_ring(cpu: Cpu, register: SegmentRegister) -> bool:
 
 
 def _segment(cpu: Cpu, selector: int, read: ReadLinear) -> Segment | None:
-    found = _entry(cpu, selector, read)
+    found = read_descriptor(cpu, selector, read)
     usable = isinstance(found, Segment) and found.executable and found.present
     return found if usable and isinstance(found, Segment) else None
 
 
-def _entry(cpu: Cpu, value: int, read: ReadLinear) -> Descriptor | None:
+def entry_address(cpu: Cpu, value: int) -> int | None:
+    """Give the linear address of a selector's descriptor; None where there is none."""
     selector = Selector(value & 0xFFFF)
     ldtr = cpu.segments["ldtr"]
     table = ldtr if selector.table == "ldt" else cpu.gdtr
     absent = selector.table == "ldt" and not ldtr.present
     if selector.null or absent or selector.byte_offset + 7 > table.limit:
         return None
-    raw = read(table.base + selector.byte_offset, 8)
+    return table.base + selector.byte_offset
+
+
+def read_descriptor(cpu: Cpu, selector: int, read: ReadLinear) -> Descriptor | None:
+    """Read the descriptor that a selector selects; None where there is none."""
+    address = entry_address(cpu, selector)
+    raw = None if address is None else read(address, 8)
     return None if raw is None else decode_descriptor(raw)
 
 

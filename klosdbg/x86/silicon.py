@@ -47,22 +47,41 @@ class Violation:
     resume: int
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a processor says of an instruction: the accesses up to the first that it refuses."""
+
+    operation: Operation
+    accesses: tuple[Access, ...]
+    violation: Violation | None
+
+
 def check_instruction(cpu: Cpu, code: bytes, read: ReadLinear) -> Violation | None:
     """Find the first rule that the next instruction, whose bytes are ``code``, would break.
 
     A repeated string instruction is judged by its next element, at which it can be resumed.
     """
+    return judge(cpu, code, read).violation
+
+
+def judge(cpu: Cpu, code: bytes, read: ReadLinear) -> Verdict:
+    """Judge the next instruction, whose bytes are ``code``, by every access that it makes."""
     operation = decode_operation(code, cpu.code_bits)
+    made = []
     for access in accesses(cpu, operation, read):
+        made.append(access)
         broken = _broken(cpu, access, read)
         if broken is not None:
-            return _violation(cpu, broken, access)
-    if operation.opcode[0] == _ICEBP:
-        fetch = _fetch(cpu, operation)
-        return Violation(
-            "icebp", DB, None, "cs", cpu.eip, 1, "execute", fetch.register, cpu.eip + operation.size
-        )
-    return None
+            return Verdict(operation, tuple(made), _violation(cpu, broken, access))
+    icebp = _icebp(cpu, operation) if operation.opcode[0] == _ICEBP else None
+    return Verdict(operation, tuple(made), icebp)
+
+
+def _icebp(cpu: Cpu, operation: Operation) -> Violation:
+    """Describe ICEBP: a trap, whose saved EIP is that of the instruction after it."""
+    after = cpu.eip + operation.size
+    cs = cpu.segments["cs"]
+    return Violation("icebp", DB, None, "cs", cpu.eip, operation.size, "execute", cs, after)
 
 
 def accesses(cpu: Cpu, operation: Operation, read: ReadLinear) -> Iterator[Access]:
