@@ -1,0 +1,254 @@
+"""The server without a guest that runs: mutated packets, hostile clients, and where it listens."""
+
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from klosdbg.errors import UsageError
+from klosdbg.ports import StopEvent
+from klosdbg.server.client import MOST_OUTPUT, Client, Gone
+from klosdbg.server.hub import Hub
+from klosdbg.server.listen import listen
+from klosdbg.server.packets import answer
+from klosdbg.server.server import MOST_CLIENTS, Server
+from klosdbg.wire.rsp import checksum, encode
+from tests.live.serving import Raw, until
+from tests.unit.klos.frozen import place, symbols, target
+
+ROUNDS = 20_000
+SEEDS = b"""
+? g p8 p73 P0=00000000 mc0100000,40 xc0100000,40 Mc0150000,2:9090 Xc0150000,2:}\x03
+Z0,c0100000,1 z0,c0100000,1 Z1,c0100000,1 Z2,c0100000,4 vCont? vCont;c vCont;s:1;c vCont;t c
+s C05 Hg1 Hc-1 Hgp1.1 T1 qC qfThreadInfo qsThreadInfo qThreadExtraInfo,1 qAttached D
+qSupported:swbreak+;xmlRegisters=i386 QStartNoAckMode qRcmd,6b6c6f7320676474
+qXfer:features:read:target.xml:0,fff qXfer:osdata:read:gdt:0,fff qXfer:osdata:read::0,1
+qXfer:threads:read::0,fff qqemu.PhyMemMode Qqemu.PhyMemMode:1 qRcmd,6b6c6f73206b G00000000
+vKill;1 vMustReplyEmpty qHostInfo qSymbol:: ! R00
+""".split()
+
+
+class Control:
+    """Run control of a guest that stops as soon as it is interrupted, or stepped."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.breakpoints: list[int] = []
+
+    def resume(self) -> None:
+        self.running = True
+
+    def wait(self, _timeout: float | None) -> StopEvent:
+        return StopEvent("interrupt", 2)
+
+    def step(self) -> StopEvent:
+        return StopEvent("step", 5)
+
+    def interrupt(self) -> StopEvent:
+        self.running = False
+        return StopEvent("interrupt", 2)
+
+    def insert(self, address: int) -> None:
+        self.breakpoints.append(address)
+
+    def remove(self, address: int) -> None:
+        self.breakpoints.remove(address)
+
+    def reset(self) -> StopEvent:
+        return StopEvent("interrupt", 2)
+
+
+def mutate(rng: random.Random, payload: bytes) -> bytes:
+    changed = bytearray(payload)
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(changed) + 1)
+        kind = rng.randrange(4)
+        if kind == 0:
+            changed[at:at] = rng.randbytes(rng.randrange(1, 6))
+        elif kind == 1:
+            del changed[at : at + rng.randrange(1, 4)]
+        elif kind == 2 and at < len(changed):
+            changed[at] = rng.choice(b"0123456789abcdef,;:-=$#}*\x00\x03\xff")
+        else:
+            changed += rng.choice(SEEDS)[: rng.randrange(8)]
+    return bytes(changed)
+
+
+def test_mutated_packets_are_all_answered() -> None:
+    """Every packet has one answer, or is a resume; nothing else is raised, nothing grows."""
+    rng = random.Random(0)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        hub = Hub(replace(target(), control=Control()), symbols(), 1.0, lambda _seconds: None)
+        client = Client(ours, 1, hub.session())
+        hub.join(client)
+        for _ in range(ROUNDS):
+            packet = mutate(rng, rng.choice(SEEDS))
+            try:
+                answer(hub, client, packet)
+                assert client._output or client.waiting, packet
+            except Gone:
+                assert packet[:1] == b"k"
+            client._output.clear()
+            client.waiting = client.leaving = False
+            if hub.controller is None:
+                hub.take_control(client)
+            if hub.control and hub.control.running:
+                hub.control.interrupt()
+        assert len(client.events) == 0
+        hub.leave(client)
+
+
+@contextmanager
+def server(directory: Path) -> Iterator[tuple[Server, Control, str]]:
+    """Serve a frozen guest from a thread."""
+    directory.chmod(0o700)
+    control = Control()
+    path = f"{directory}/s"
+    served = Server(replace(target(), control=control), symbols(), listen(f"unix:{path}"), 5.0)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            served.run()
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield served, control, path
+    finally:
+        served.stop()
+        with socket.socket(socket.AF_UNIX) as waker:
+            waker.connect_ex(path)
+        thread.join(20)
+    assert not thread.is_alive()
+    assert failures == []
+
+
+def hello(path: str) -> None:
+    """Check that a well-behaved client is served."""
+    client = Raw(path)
+    assert client.ask(b"m%x,8" % place("klos_info")) == b"KLOSINFO".hex().encode()
+    client.close()
+
+
+def half_a_packet(peer: socket.socket) -> None:
+    peer.sendall(b"$mc0100000,4")
+
+
+def wrong_checksums(peer: socket.socket) -> None:
+    peer.sendall(b"$g#00" * 2000)
+
+
+def garbage(peer: socket.socket) -> None:
+    peer.sendall(random.Random(1).randbytes(100_000))
+
+
+def no_end(peer: socket.socket) -> None:
+    peer.sendall(b"$" + b"a" * 500_000)
+
+
+def interrupts(peer: socket.socket) -> None:
+    body = b"mc01\x0300000,4"
+    peer.sendall(b"\x03" * 5000 + b"$%b#%02x" % (body, checksum(body)) + b"\x03")
+
+
+def refusals(peer: socket.socket) -> None:
+    peer.sendall(encode(b"g") + b"-" * 5000)
+
+
+def leaves_in_mid_reply(peer: socket.socket) -> None:
+    peer.sendall(encode(b"qRcmd," + b"klos gdt".hex().encode()) * 3)
+    peer.recv(10)
+
+
+def never_reads(peer: socket.socket) -> None:
+    peer.setblocking(False)
+    flood = encode(b"qXfer:osdata:read:gdt:0,fff") * 100
+    for _ in range(200):
+        try:
+            peer.sendall(flood)
+        except BlockingIOError:
+            break
+
+
+HOSTILE = (
+    half_a_packet, wrong_checksums, garbage, no_end, interrupts, refusals, leaves_in_mid_reply,
+    never_reads,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", HOSTILE, ids=lambda attack: attack.__name__)
+def test_a_hostile_client_harms_nobody(
+    tmp_path: Path, attack: Callable[[socket.socket], None]
+) -> None:
+    """While it is connected, and after it has gone, another client is served."""
+    with server(tmp_path) as (served, _control, path):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                attack(peer)
+            hello(path)
+            held = [len(client._output) for client in served.hub.clients]
+            assert all(size <= MOST_OUTPUT // 8 for size in held)
+        hello(path)
+        until(lambda: not served.hub.clients)
+
+
+def test_a_client_that_vanishes_leaves_no_breakpoints(tmp_path: Path) -> None:
+    with server(tmp_path) as (_served, control, path):
+        client = Raw(path)
+        for address in (0x1000, 0x2000):
+            assert client.ask(b"Z0,%x,1" % address) == b"OK"
+        client.send(b"c")
+        until(lambda: control.running)
+        client.close()
+        until(lambda: control.breakpoints == [])
+        assert control.running, "the guest runs on"
+
+
+def test_there_are_only_so_many_clients(tmp_path: Path) -> None:
+    with server(tmp_path) as (served, _control, path), ExitStack() as stack:
+        for _ in range(MOST_CLIENTS):
+            stack.callback(Raw(path).close)
+        with socket.socket(socket.AF_UNIX) as one_more:
+            one_more.connect(path)
+            one_more.settimeout(20)
+            assert one_more.recv(1) == b""
+        assert len(served.hub.clients) == MOST_CLIENTS
+
+
+def test_it_listens_where_others_cannot_reach_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with pytest.raises(UsageError, match="others can enter"):
+        listen(f"unix:{tmp_path}/s")
+    for reachable in ("0.0.0.0:0", "[::]:0", "192.0.2.1:0"):
+        with pytest.raises(UsageError, match="reached from other machines"):
+            listen(reachable)
+    with pytest.raises(UsageError, match=r"write unix:PATH or 127\.0\.0\.1:PORT"):
+        listen("nowhere")
+    exposed = listen(f"unix:{tmp_path}/s", exposed=True)
+    with pytest.raises(UsageError, match="in use"):
+        listen(f"unix:{tmp_path}/s", exposed=True)
+    exposed.close()
+    assert not (tmp_path / "s").exists()
+    loopback = listen("127.0.0.1:0")
+    assert not loopback.name.endswith(":0")
+    loopback.close()
+
+
+def test_the_socket_of_a_dead_server_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{tmp_path}/s")
+    listen(f"unix:{tmp_path}/s").close()
+    (tmp_path / "s").write_text("mine")
+    with pytest.raises(UsageError):
+        listen(f"unix:{tmp_path}/s")
+    assert (tmp_path / "s").read_text() == "mine"
