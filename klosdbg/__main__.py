@@ -18,6 +18,7 @@ from klosdbg.session import Session
 from klosdbg.wire.symbols import Image, SymbolTable
 
 if TYPE_CHECKING:
+    from klosdbg.targets.qemu import QemuOptions
     from klosdbg.trace.capture import Facts
 
 _PROGRESS_INTERVAL = 10.0
@@ -58,7 +59,7 @@ def _main(words: list[str]) -> int:
     at = words.index("--") if "--" in words else len(words)
     args = build_parser().parse_args(words[:at])
     args.qemu_args = words[at + 1 :]
-    args.words = words
+    args.words, args.replay = words, None
     session = _session(args)
     try:
         _open_target(session, args)
@@ -159,6 +160,7 @@ def _facts(args: argparse.Namespace) -> "Facts":
         klosdbg=version("klosdbg"),
         command_line=("klosdbg", *args.words),
         image=image.name if image else "",
+        replay=args.replay,
         image_sha256=hashlib.sha256(image.read_bytes()).hexdigest() if image else "",
     )
 
@@ -199,6 +201,9 @@ def _open_target(session: Session, args: argparse.Namespace) -> None:
     if args.verb in ("open", "serve"):
         _open_file(session, args)
         return
+    if args.verb == "replay":
+        _open_replay(session, args)
+        return
     image = _image_of(args)
     if image == _OWN_IMAGE and not image.exists():
         raise DataError(f"the KLOS image {image} is not built yet: run 'make guest'")
@@ -209,11 +214,26 @@ def _open_target(session: Session, args: argparse.Namespace) -> None:
     if args.verb == "capture":
         from klosdbg.commands.capture import start_capture
 
-        start_capture(session, Path(args.output), args.redact)
+        start_capture(session, Path(args.output), args.redact, args.deterministic)
 
 
 def _is_address(target: str) -> bool:
     return target.startswith("unix:") or (":" in target and not Path(target).exists())
+
+
+def _open_replay(session: Session, args: argparse.Namespace) -> None:
+    from klosdbg.targets.capture import open_capture
+    from klosdbg.targets.replay import start_replay
+
+    path = Path(args.file)
+    bundle = open_capture(path)
+    if bundle.damage:
+        session.warn(f"{path.name} is damaged: {bundle.damage_line()}")
+    target, image = start_replay(bundle, path.name, args.headless)
+    session.attach(target)
+    given = _symbols(args.symbols)
+    session.symbols = SymbolTable((*given.images, Image(image, path.name)))
+    _run_to_entry(session)
 
 
 def _open_file(session: Session, args: argparse.Namespace) -> None:
@@ -238,17 +258,28 @@ def _start(args: argparse.Namespace, image: Path | None) -> Target:
     append = args.append or ""
     if args.deterministic and image and "seed=" not in append:
         append = f"{append} {_FIXED_SEED}".strip()
-    return start_qemu(
-        QemuOptions(
-            image=image,
-            append=append,
-            accel=args.accel,
-            deterministic=args.deterministic,
-            headless=args.headless,
-            qemu=args.qemu,
-            extra_args=tuple(args.qemu_args),
-        )
+    options = QemuOptions(
+        image=image,
+        append=append,
+        accel=args.accel,
+        deterministic=args.deterministic,
+        headless=args.headless,
+        qemu=args.qemu,
+        extra_args=tuple(args.qemu_args),
     )
+    if args.verb == "capture" and args.deterministic:
+        return _start_recorded(args, options)
+    return start_qemu(options)
+
+
+def _start_recorded(args: argparse.Namespace, options: "QemuOptions") -> Target:
+    from klosdbg.targets.replay import start_recorded
+    from klosdbg.trace.recording import reserve
+
+    if args.redact or options.image is None or args.accel == "kvm":
+        raise UsageError("--deterministic needs an image and TCG, and keeps all: no --redact")
+    target, args.replay = start_recorded(options, reserve(Path(args.output)))
+    return target
 
 
 def _run_to_entry(session: Session) -> None:

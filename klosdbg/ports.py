@@ -94,6 +94,9 @@ class Reverse(Protocol):
     def resume_back(self) -> None:
         """Run backwards to a breakpoint, or to where the recording began; ``wait`` as ever."""
 
+    def back_to_write(self, address: int, size: int) -> StopEvent:
+        """Run backwards to the last write to a linear address."""
+
 
 class Monitor(Protocol):
     """The emulator's own text monitor."""

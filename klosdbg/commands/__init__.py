@@ -14,6 +14,7 @@ FAMILIES = (
     "dsos",
     "attack",
     "run",
+    "reverse",
     "breakpoints",
     "write",
     "decode",
