@@ -10,6 +10,7 @@ from klosdbg.klos.audit.every import audit_each
 from klosdbg.klos.audit.run import audit
 from klosdbg.klos.dsos import read_dsos
 from klosdbg.klos.trigger import WAYS, Trigger
+from klosdbg.klos.watch import relocations_of, watch_frames
 from klosdbg.session import Session
 
 
@@ -69,3 +70,17 @@ def _positive(count: int) -> int:
     if count < 1:
         raise UsageError("the count is at least 1")
     return count
+
+
+@command(
+    "dsos watch",
+    "show relocations as they happen, while the guest runs at full speed",
+    arg("--events", type=integer, metavar="N", help="end after N relocations (else Ctrl-C)"),
+    example="dsos watch --events 100",
+    group="klos",
+)
+def dsos_watch(session: Session, args: Namespace) -> object:
+    wanted = None if args.events is None else _positive(args.events)
+    target = traced_target(session)
+    frames = watch_frames(target, session.symbols, wanted, session.timeout)
+    return relocations_of(frames) if args.json or session.json else frames

@@ -1,5 +1,6 @@
 """Models of DSOS: where the secret descriptor is, and who holds its selector."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from klosdbg.klos.abi import KlosRelocation, KlosSite
@@ -130,3 +131,28 @@ class Audited:
     def found_fault(self) -> bool:
         """Tell whether anything is an error or a warning."""
         return self.findings.found_fault
+
+
+@dataclass(frozen=True, slots=True)
+class WatchFrame:
+    """What a watch has seen so far: ``new`` since the frame before, ``lost`` overwritten unread.
+
+    ``slots`` counts how often each selector was DSOS's new one; ``trail`` has the last selectors,
+    newest first; ``seconds`` passed on the host.
+    """
+
+    new: tuple[Relocation, ...]
+    total: int
+    lost: int
+    seconds: float
+    slots: Mapping[int, int]
+    trail: tuple[int, ...]
+    last: bool
+
+    @property
+    def bins(self) -> tuple[int, ...]:
+        """Count the relocations into each of 64 equal parts of the GDT, then of the LDT."""
+        counts = [0] * 64
+        for selector, count in self.slots.items():
+            counts[(selector >> 3 | (selector & 4) << 11) >> 8] += count
+        return tuple(counts)

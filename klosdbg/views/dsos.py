@@ -54,7 +54,10 @@ def _verdict(model: Dsos, style: Style) -> str:
     wrong = len(model.wrong)
     if not wrong:
         return style.paint("green", f"all {len(model.sites)} sites agree")
-    return style.paint("red", f"{wrong} of {len(model.sites)} sites do not agree: 'dsos audit'")
+    count = f"{wrong} of {len(model.sites)} sites do not agree"
+    if model.moving:
+        return style.paint("yellow", f"{count}: a relocation is rewriting them, 'finish' lets it")
+    return style.paint("red", f"{count}: 'dsos audit' says more")
 
 
 def _count(number: int, noun: str) -> str:
