@@ -146,6 +146,8 @@ def _differences(state: SegmentState, style: Style) -> str:
 def _stored(state: SegmentState, name: str) -> str:
     """Show a field as it stands in memory; the limit as the last byte, like the hidden part's."""
     found = getattr(state.descriptor, "last_byte" if name == "limit" else name, None)
+    if isinstance(found, bool):
+        return str(int(found))
     return f"{found:#x}" if isinstance(found, int) else ""
 
 

@@ -56,7 +56,7 @@ def _(model: Tss, _style: Style) -> dict[str, object]:
 @text.register
 def _(model: IoBitmap, _style: Style) -> str:
     if not model.present:
-        return "no I/O bitmap: a TSS of this kind has none"
+        return "no I/O bitmap: the TSS has no iomap_base"
     if model.iomap_base >= model.limit:
         where = f"iomap_base {model.iomap_base:#x} is not below the TSS limit {model.limit:#x}"
         return _wrapped("no I/O bitmap: ", f"{where}, so every port is denied above IOPL")

@@ -51,7 +51,7 @@ def assert_one_line(result: Result, code: int, *words: str) -> None:
         (["attach", "unix:/nonexistent"], 3, "no such file or directory; start QEMU with"),
         (["attach", "nonsense"], 2, "write host:port or unix:PATH"),
         (["attach", "host:99999"], 3, "cannot connect"),
-        (["open"], 2, "klosdbg --help"),
+        (["open"], 2, "klosdbg open --help"),
         ([], 2, "klosdbg --help"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
