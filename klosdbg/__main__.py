@@ -324,7 +324,7 @@ def _serve(session: Session, args: argparse.Namespace) -> int:
     if getattr(args, "listen", None):
         from klosdbg.server.server import serve_session
 
-        serve_session(session, args.listen, exposed=args.expose, timeout=args.timeout)
+        serve_session(session, args.listen, exposed=args.expose)
         return int(frontend.found_fault)
     if args.interactive or (not args.commands and not args.script and sys.stdin.isatty()):
         from klosdbg.shell import run_shell

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from klosdbg.commands.capture import leave_capture
+from klosdbg.commands.recording import stop_tracer
 from klosdbg.errors import CommandError, KlosdbgError, TargetError, TargetLost, TargetRunning
-from klosdbg.ports import StopEvent, Symbols, Target
+from klosdbg.ports import StopEvent
 from klosdbg.read import read_cpu
 from klosdbg.server.client import Client
 from klosdbg.server.control import SharedControl
@@ -15,26 +17,21 @@ from klosdbg.session import Session
 
 _SIGNALS = {"interrupt": 2, "shutdown": 3}
 _SIGTRAP = 5
+_TIMEOUT = 60.0
 _NOT_IN_CONTROL = "this client observes: 'monitor klos control' takes control"
 
 
 class Hub:
     """One target and its clients, of which one at most controls it."""
 
-    def __init__(
-        self,
-        target: Target,
-        symbols: Symbols | None,
-        timeout: float | None,
-        serve: Callable[[float], None],
-    ) -> None:
+    def __init__(self, base: Session, serve: Callable[[float], None]) -> None:
+        target = base.live
         self.control = SharedControl(target.control, serve) if target.control else None
         self.target = replace(target, control=self.control, close=lambda: None)
         self.layout = Layout(target.address_bits == 64)
         self.clients: list[Client] = []
         self.controller: Client | None = None
-        self._symbols = symbols
-        self._timeout = timeout
+        self._base = base
 
     @property
     def running(self) -> bool:
@@ -42,9 +39,14 @@ class Hub:
         return self.control is not None and self.control.running
 
     def session(self) -> Session:
-        """Make the session of a new client."""
-        session = Session(symbols=self._symbols, timeout=self._timeout)
+        """Make the session of a new client: it looks at what the served session looked at."""
+        base = self._base
+        timeout = base.timeout or _TIMEOUT
+        session = Session(symbols=base.symbols, timeout=timeout, opened=base.opened)
+        session.events = list(base.events)
         session.attach(self.target)
+        if base.shown is not None:
+            session.look_at(base.shown, base.target)
         return session
 
     def join(self, client: Client) -> None:
@@ -56,6 +58,8 @@ class Hub:
     def leave(self, client: Client) -> None:
         """Let a client go: it leaves no breakpoints, and a guest that it stopped runs on."""
         self.clients.remove(client)
+        if client.session.capture is not None:
+            leave_capture(client.session, None)
         if self.controller is client:
             self.release(client)
 
@@ -122,7 +126,7 @@ class Hub:
         """List the threads as this client wants to see them, the running one first."""
         session = client.session
         try:
-            cpu = read_cpu(self.target)
+            cpu = read_cpu(session.target)
         except TargetRunning:
             return [GuestThread(PROCESSOR, "processor", "running")]
         shown = client.shows_threads
@@ -153,13 +157,15 @@ class Hub:
     def _cause(self, client: Client, event: StopEvent) -> str:
         if event.reason not in ("breakpoint", "step", "signal") or not client.breakpoints:
             return ""
-        linear = read_cpu(self.target).linear_pc
+        linear = read_cpu(client.session.target).linear_pc
         for kind, cause in ((0, "swbreak"), (1, "hwbreak")):
             if (kind, linear) in client.breakpoints and cause in client.features:
                 return f"{cause}:;"
         return ""
 
     def _drop_breakpoints(self, client: Client) -> None:
+        if client.session.tracer is not None:
+            stop_tracer(client.session, "asked")
         if not client.breakpoints and not client.session.breakpoints:
             return
         with self.stopped():

@@ -69,11 +69,16 @@ def run_klos(client: Client, line: str, *, controls: bool) -> str:
 
 def check_allowed(chosen: Command, rest: list[str], session: Session, controls: bool) -> None:
     """Raise ``CommandError`` for a command that this client may not run."""
+    if chosen.name == "decode" and "-" in rest:
+        raise CommandError("there is no standard input here: give the digits")
+    if chosen.name == "console" and {"-f", "--follow"} & set(rest):
+        raise CommandError("the console is not followed from here: 'klosdbg attach' follows it")
     if chosen.name in _LEAVING:
         raise CommandError(f"{chosen.name!r} would end the server: leave with your client's own")
     if controls or "--help" in rest or "-h" in rest:
         return
     harmless = chosen.reads or chosen.group in _HARMLESS or chosen.name in _HARMLESS_NAMES
+    harmless &= not any(word.startswith("-f") for word in rest)
     stops = "--stop" in rest and session.control.running
     if stops or not harmless:
         raise CommandError(

@@ -29,9 +29,10 @@ def values(hub: Hub, client: Client) -> dict[str, int]:
     """Read the registers of the thread that a client has chosen, by name."""
     thread = hub.thread(client)
     if thread.frame is not None:
-        return frame_values(hub.target, thread.frame, hub.layout, client.linear_pc)
-    cpu = read_cpu(hub.target)
-    read_general = hub.target.read_general
+        return frame_values(client.session.target, thread.frame, hub.layout, client.linear_pc)
+    target = client.session.target
+    cpu = read_cpu(target)
+    read_general = target.read_general
     general = dict(read_general()) if read_general and not hub.running else {}
     return cpu_values(cpu, general, hub.layout, client.linear_pc)
 
@@ -79,12 +80,13 @@ def _read(hub: Hub, client: Client, payload: bytes) -> bytes:
         return b""
     if asked.address >= 1 << 64:
         raise BadRequest
+    target = client.session.target
     frame = hub.thread(client).frame if client.thread and not client.physical else None
     if frame is not None:
-        found = read_in_space(hub.target, frame.cr3, asked.address, size)
+        found = read_in_space(target, frame.cr3, asked.address, size)
         if found:
             return found
-    return read_memory(hub.target, Address(asked.address, space), size, clip=True)
+    return read_memory(target, Address(asked.address, space), size, clip=True)
 
 
 def transfer(hub: Hub, client: Client, payload: bytes) -> bytes | None:

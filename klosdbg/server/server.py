@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 
 from klosdbg.errors import KlosdbgError, TargetLost
-from klosdbg.ports import Symbols, Target
 from klosdbg.server.client import Client, Gone
 from klosdbg.server.hub import Hub
 from klosdbg.server.listen import Listener, listen
@@ -18,26 +17,18 @@ from klosdbg.session import Session
 from klosdbg.wire.rsp import Interrupt, Nack, Packet, RspEvent
 
 MOST_CLIENTS = 32
-_COMMAND = 60.0
 _TURN = 16
 _IDLE = 1.0
 _SOONEST, _LATEST = 0.0005, 0.01
 
 
 class Server:
-    """A GDB-remote server for a target; ``run`` serves until Ctrl-C or the target's end."""
+    """Serve what a session looks at: ``run`` does, until Ctrl-C or the target's end."""
 
-    def __init__(
-        self,
-        target: Target,
-        symbols: Symbols | None,
-        listener: Listener,
-        timeout: float | None = None,
-        warn: Callable[[str], None] = lambda _message: None,
-    ) -> None:
-        self.hub = Hub(target, symbols, timeout, self._serve)
+    def __init__(self, session: Session, listener: Listener) -> None:
+        self.hub = Hub(session, self._serve)
         self._listener = listener
-        self._warn = warn
+        self._warn = session.warn
         self._selector = selectors.DefaultSelector()
         self._numbers = 0
         self._resumed_at = 0.0
@@ -168,12 +159,10 @@ class Server:
             self._warn(f"client {client.number} left something behind: {error}")
 
 
-def serve_session(
-    session: Session, spec: str, *, exposed: bool = False, timeout: float | None = None
-) -> None:
+def serve_session(session: Session, spec: str, *, exposed: bool = False) -> None:
     """Serve a session's target until Ctrl-C, which is the way to end it."""
     listener = listen(spec, exposed=exposed)
-    server = Server(session.target, session.symbols, listener, timeout or _COMMAND, session.warn)
+    server = Server(session, listener)
     print(f"listening at {listener.name}: in gdb, 'target remote {listener.gdb}'", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()

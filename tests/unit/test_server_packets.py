@@ -16,6 +16,7 @@ from klosdbg.server.hub import Hub
 from klosdbg.server.listen import listen
 from klosdbg.server.packets import answer
 from klosdbg.server.server import MOST_CLIENTS, Server
+from klosdbg.session import Session
 from klosdbg.wire.rsp import checksum, encode
 from tests.live.serving import Raw, until
 from tests.unit.klos.frozen import place, symbols, target
@@ -62,6 +63,12 @@ class Control:
         return StopEvent("interrupt", 2)
 
 
+def frozen(control: Control) -> Session:
+    session = Session(symbols=symbols(), timeout=5.0)
+    session.attach(replace(target(), control=control))
+    return session
+
+
 def mutate(rng: random.Random, payload: bytes) -> bytes:
     changed = bytearray(payload)
     for _ in range(rng.randrange(1, 4)):
@@ -83,7 +90,7 @@ def test_mutated_packets_are_all_answered() -> None:
     rng = random.Random(0)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        hub = Hub(replace(target(), control=Control()), symbols(), 1.0, lambda _seconds: None)
+        hub = Hub(frozen(Control()), lambda _seconds: None)
         client = Client(ours, 1, hub.session())
         hub.join(client)
         for _ in range(ROUNDS):
@@ -109,7 +116,7 @@ def server(directory: Path) -> Iterator[tuple[Server, Control, str]]:
     directory.chmod(0o700)
     control = Control()
     path = f"{directory}/s"
-    served = Server(replace(target(), control=control), symbols(), listen(f"unix:{path}"), 5.0)
+    served = Server(frozen(control), listen(f"unix:{path}"))
     failures: list[BaseException] = []
 
     def run() -> None:
