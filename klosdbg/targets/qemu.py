@@ -65,7 +65,7 @@ class QemuProcess:
     """A running QEMU with its private directory: sockets, console, serial line, messages."""
 
     def __init__(self, options: QemuOptions) -> None:
-        is_own = _check_image(options.image)
+        self._has_exit_port = is_own = _check_image(options.image)
         binary = shutil.which(options.qemu)
         if binary is None:
             raise TargetLost(f"{options.qemu} is not installed: apt install qemu-system-x86")
@@ -113,8 +113,11 @@ class QemuProcess:
             return ""
         lines = self._read(_LOG).decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        if self._has_exit_port and status > 0 and status % 2 and not last:
+            return f"the guest left through its exit port with {status >> 1}"
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        return f"QEMU ended ({how}): {last}" if last else f"QEMU ended ({how})"
+        hint = " (is the image a 32-bit multiboot kernel?)" if "kernel" in last else ""
+        return f"QEMU ended ({how}): {last}{hint}" if last else f"QEMU ended ({how})"
 
     def close(self) -> None:
         """End QEMU and remove its directory. Doing it twice does no harm."""

@@ -5,6 +5,7 @@ another event loop can cut a command in two. Library and connection wait for the
 """
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 2.0
 COMMAND_TIMEOUT = 10.0
 
+_ERRNO = re.compile(r"^.*\[Errno -?\d+\] ")
 _RESET_TAIL = 0.02
 
 _T = TypeVar("_T")
@@ -102,7 +104,8 @@ class Qmp:
         return self._worker, self._client
 
     def _lose(self, error: Exception) -> TargetLost:
-        why = self._explain() or (str(error).splitlines() or ["no reply"])[0]
+        first = (str(error).splitlines() or ["no reply"])[0]
+        why = self._explain() or _ERRNO.sub("", first).lower()
         self._lost = TargetLost(
             f"no QMP at {self._spec}: {why}; is another client using it, or is QEMU without "
             f"'-qmp {self._spec},server=on,wait=off'?"
