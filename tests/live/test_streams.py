@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.live.driver import klosdbg
+from tests.live.driver import KLOS, klosdbg
 from tests.live.test_qemu import wait_until_dead
 from tests.live.tiny import image, needs_qemu
 
@@ -91,3 +91,59 @@ def test_json_is_one_document_a_line_from_every_source() -> None:
 def test_version() -> None:
     """The version goes to standard output."""
     assert klosdbg("--version").out.startswith("klosdbg 0.")
+
+
+def owned_by(name: str) -> list[int]:
+    """Find the processes that were started with a name of ours."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = place.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if name.encode() in words and words[0].endswith(b"qemu-system-i386"):
+            found.append(int(place.parent.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("commands", "code"),
+    [
+        (["quit"], 0),
+        (["detach"], 0),
+        (["nonsense"], 2),
+        (["sel nonsense"], 1),
+        (["until 0x5"], 1),
+        (["until loop", "set mode 2", "c"], 1),
+        (["until loop", "c &"], 0),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_no_qemu_is_left_behind(commands: list[str], code: int) -> None:
+    """However a run ends, its QEMU ends with it."""
+    name = f"left-behind-{os.getpid()}"
+    words = [word for command in commands for word in ("-c", command)]
+    result = klosdbg(*run(), "--timeout", "0.5", *words, "--", "-name", name)
+    assert result.code == code, result
+    assert result.err.count("\n") == (code > 0 or commands == ["detach"])
+    assert owned_by(name) == []
+
+
+def test_a_guest_that_leaves_by_its_exit_port_says_so() -> None:
+    """The target is lost, and the line names the value, where KLOS itself asks for it."""
+    if not KLOS.exists():
+        pytest.skip("KLOS is not built: run 'make guest'")
+    result = klosdbg("run", "--headless", "--append", "run=exit", "-c", "c")
+    assert result.code == 3
+    assert result.err.startswith(
+        "klosdbg: lost klos.elf: the guest left through its exit port with"
+    )
+    assert result.err.count("\n") == 1
+
+
+def test_an_elf_that_qemu_cannot_boot() -> None:
+    """The line says what an image has to be."""
+    result = klosdbg("run", "--headless", "--image", sys.executable, "-c", "regs")
+    assert result.code == 3
+    assert "is the image a 32-bit multiboot kernel?" in result.err
+    assert result.err.count("\n") == 1
