@@ -57,7 +57,9 @@ def _in_usage(arg: Arg) -> str:
 def _value(arg: Arg) -> str:
     if arg.options.get("action") == "store_true":
         return ""
-    named: str | None = arg.options.get("metavar")
+    named: str | tuple[str, ...] | None = arg.options.get("metavar")
+    if isinstance(named, tuple):
+        return " ".join(named)
     return named or "|".join(map(str, arg.options.get("choices", ()))) or arg.names[0].upper()
 
 
