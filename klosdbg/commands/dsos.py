@@ -9,6 +9,7 @@ from klosdbg.errors import UsageError
 from klosdbg.klos.audit.every import audit_each
 from klosdbg.klos.audit.run import audit
 from klosdbg.klos.dsos import read_dsos
+from klosdbg.klos.gadgets.search import find_gadgets
 from klosdbg.klos.trigger import WAYS, Trigger
 from klosdbg.klos.watch import relocations_of, watch_frames
 from klosdbg.session import Session
@@ -84,3 +85,15 @@ def dsos_watch(session: Session, args: Namespace) -> object:
     target = traced_target(session)
     frames = watch_frames(target, session.symbols, wanted, session.timeout)
     return relocations_of(frames) if args.json or session.json else frames
+
+
+@command(
+    "dsos gadgets",
+    "search executable pages for code that helps whoever jumps to it",
+    arg("--all", action="store_true", dest="every", help="list every one, not the first of a kind"),
+    example="dsos gadgets --all",
+    group="klos",
+    reads=True,
+)
+def dsos_gadgets(session: Session, args: Namespace) -> object:
+    return find_gadgets(session.target, session.symbols, args.every)

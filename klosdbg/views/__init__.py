@@ -8,6 +8,7 @@ from klosdbg.views import doctor as doctor
 from klosdbg.views import dsos as dsos
 from klosdbg.views import events as events
 from klosdbg.views import findings as findings
+from klosdbg.views import gadgets as gadgets
 from klosdbg.views import guesses as guesses
 from klosdbg.views import klos as klos
 from klosdbg.views import klos_lists as klos_lists

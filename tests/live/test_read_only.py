@@ -40,7 +40,7 @@ READING = [
 ON_KLOS = [
     "regs", "sregs", "gdt", "ldt", "idt", "ivt", "sel dsos", "sel cs", "tss", "iomap",
     "port 0x3f8/2", "mem klos_info", "mem phys:0x1000", "dis", "sym klos_ready", "klos", "console",
-    "ps", "threads", "services", "handlers", "frames", "dsos", "dsos audit",
+    "ps", "threads", "services", "handlers", "frames", "dsos", "dsos audit", "dsos gadgets",
     "snap", "diff 1",
 ]  # fmt: skip
 NEEDS_A_RECORDING = {"capture mark"}

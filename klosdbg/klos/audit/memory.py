@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 from klosdbg.klos.abi import KlosProcess, KlosSite
 from klosdbg.klos.audit.facts import Facts
-from klosdbg.klos.audit.pages import MappedPage, PageTables
+from klosdbg.klos.audit.pages import MappedPage, PageTables, paging_mode
 from klosdbg.klos.constants import Process, State
 from klosdbg.klos.find import try_read
 from klosdbg.ports import Memory
 from klosdbg.read import PAGE
-from klosdbg.x86.bits import bit
 from klosdbg.x86.findings import Finding
 from klosdbg.x86.paging import Mode
 
@@ -40,7 +39,7 @@ def _structures(facts: Facts) -> Iterator[tuple[str, int, int]]:
 
 def check_memory(facts: Facts) -> Iterator[Finding]:
     """Walk every process's application pages: none is an OS structure's, none holds DSOS."""
-    mode, physical = _mode(facts), facts.target.physical
+    mode, physical = paging_mode(facts.cpu), facts.target.physical
     if mode is None or physical is None:
         why = f"{facts.target.name} has no physical memory" if mode else "paging is off"
         yield Finding("not-checked", "note", "applications' pages", f"{why}: not looked at")
@@ -50,13 +49,6 @@ def check_memory(facts: Facts) -> Iterator[Finding]:
     pages = list(_application_pages(facts, mode, tables))
     yield from _aliases(pages, own)
     yield from _secrets(facts, physical, pages)
-
-
-def _mode(facts: Facts) -> Mode | None:
-    mode = facts.cpu.paging
-    if mode == "off":
-        return None
-    return "PSE" if mode == "32-bit" and bit(facts.cpu.cr4, 4) else mode
 
 
 def _protected(facts: Facts, mode: Mode, tables: PageTables) -> _Frames:
