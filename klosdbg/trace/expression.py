@@ -23,7 +23,7 @@ _ERROR_NAMES = frozenset(
 )
 _LONGEST = 1000
 _DEEPEST = 40
-_BUDGET = 2_000_000
+_BUDGET = 1_000_000
 _WIDEST = 256
 
 _COMPARE: Mapping[type, Callable[[Any, Any], bool]] = {

@@ -9,8 +9,8 @@ from klosdbg.x86.disasm import Instruction, disassemble
 
 PAGE = 4096
 _WINDOW = 64
-_MOST_BLOCKS = 512
-_MOST_IN_BLOCK = 512
+_MOST_BLOCKS = 256
+_MOST_IN_BLOCK = 64
 _FAR = {
     "iret": "iret",
     "iretd": "iret",

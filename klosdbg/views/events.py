@@ -198,9 +198,10 @@ def _(model: EventStatistics, _style: Style) -> str:
         notes.append(f"{model.incomplete} never came back")
     if model.unit:
         notes.append(f"times in {_UNITS[model.unit]}")
+    lines = [table, ", ".join(notes)]
     if model.perturbed:
-        notes.append("the recorder's own stops are in them")
-    return f"{table}\n{', '.join(notes)}"
+        lines.append("the recorder's own stops are in the times")
+    return "\n".join(lines)
 
 
 def _row(row: VectorStatistics) -> tuple[str, ...]:
