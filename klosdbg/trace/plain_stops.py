@@ -148,45 +148,47 @@ class PlainStops:
         pending = self._pending.get(registers.stack) if found.kind == "iret" else None
         if pending is not None:
             return [self._complete(registers, pending, found)]
-        self._outward(registers, found)
+        to = self._outward(registers, found)
+        pending = self._pending.get(
+            min((p for p in self._pending if p >= registers.stack), default=0)
+        )
+        if to is None or pending is None:
+            return []
+        if pending.event.out is not None:
+            return [self._complete(registers, pending, found)] if found.kind == "iret" else []
+        handler = self._registers.base(to.cs) + to.eip
+        event = replace(pending.event, out=to, handler=handler)
+        self._pending[pending.frame] = replace(pending, event=event)
         return []
 
     def _complete(self, registers: Registers, pending: Pending, found: Exit) -> Event:
         del self._pending[pending.frame]
         event = pending.event
-        frame = _read_pushed(self._memory, pending.frame, self._bits, registers.cpl)
+        frame = _read_pushed(self._memory, registers.stack, self._bits, registers.cpl)
         place = self._place(frame) if frame else event.source
-        flushed = True if registers.cr3 != pending.cr3 else None
         gate = self._gate if event.out else None
-        back = (
-            Back("call-gate", gate.selector, gate.entry)
-            if gate
-            else Back("iret", None, found.address)
-        )
         return pending.finished(
-            back=back,
-            tlb_flush=flushed,
+            back=Back("call-gate", gate.selector, gate.entry)
+            if gate
+            else Back("iret", None, found.address),
+            tlb_flush=True if registers.cr3 != pending.cr3 else None,
             resumed=Resumed(place, place.linear != event.source.linear),
             spent=Spent(time.monotonic_ns() - pending.since, None),
         )
 
-    def _outward(self, registers: Registers, found: Exit) -> None:
+    def _outward(self, registers: Registers, found: Exit) -> Transfer | None:
+        """Describe a transfer to an outer ring; None where it is none."""
         width = self._bits // 8
-        inner = min((p for p in self._pending if p >= registers.stack), default=None)
         raw = self._memory.read_many([(registers.stack, 5 * width)])[0]
-        if inner is None or raw is None:
-            return
+        if raw is None:
+            return None
         eip, cs, *rest = _words(raw, width)
         esp, ss = rest[1:3] if found.kind == "iret" else rest[:2]
         if cs & 3 <= registers.cpl:
-            return
-        handler = self._registers.base(cs & 0xFFFF) + eip
-        out = Transfer(
+            return None
+        return Transfer(
             found.kind, found.address, registers.cpl, cs & 3, cs & 0xFFFF, eip, ss & 0xFFFF, esp
         )
-        pending = self._pending[inner]
-        event = replace(pending.event, out=out, handler=handler)
-        self._pending[inner] = replace(pending, event=event)
 
 
 def read_frame(memory: Memory, stack: int, vector: int, bits: int, cpl: int) -> _Frame | None:
