@@ -1,0 +1,74 @@
+"""What hardware would have done: silicon."""
+
+from argparse import Namespace
+from collections.abc import Iterator
+
+from klosdbg.commands.base import arg, command, integer
+from klosdbg.errors import CommandError, UsageError
+from klosdbg.read import resolve_code
+from klosdbg.session import Session
+from klosdbg.trace.silicon import Bounds, SiliconRun
+
+_COUNT = 10000
+
+
+@command(
+    "silicon",
+    "step, and report each access that passes though hardware would refuse it",
+    arg("-n", type=integer, dest="count", metavar="N", help=f"judge N instructions ({_COUNT})"),
+    arg("--until", completes="symbol", metavar="ADDRESS", help="end where this is reached"),
+    arg(
+        "--range",
+        nargs=2,
+        completes="symbol",
+        metavar=("A", "B"),
+        help="judge code from A to B; elsewhere the guest runs at full speed",
+    ),
+    arg("--deliver", action="store_true", help="make the guest take the exception (changes it)"),
+    example="silicon --until klos_ready",
+    group="run",
+)
+def silicon(session: Session, args: Namespace) -> object:
+    if session.control.running:
+        raise CommandError("the guest is running: 'interrupt' it before you step it")
+    run = SiliconRun(
+        session.target,
+        session.symbols,
+        _bounds(session, args),
+        delivers=args.deliver,
+        breakpoints=[b.address for b in session.breakpoints],
+        progress=session.progress,
+    )
+    return _reported(session, run)
+
+
+def _reported(session: Session, run: SiliconRun) -> Iterator[object]:
+    report = run.run()
+    yield report
+    if report.end == "interrupt" and not session.interactive:
+        raise KeyboardInterrupt
+
+
+def _bounds(session: Session, args: Namespace) -> Bounds:
+    if args.count is not None and args.count < 1:
+        raise UsageError("silicon: the count is at least 1")
+    until = _address(session, args.until) if args.until else None
+    within = _range(session, *args.range) if args.range else None
+    endless = until is not None or within is not None
+    return Bounds(
+        count=args.count or (None if endless else _COUNT),
+        until=until,
+        within=within,
+        seconds=session.timeout,
+    )
+
+
+def _range(session: Session, first: str, last: str) -> tuple[int, int]:
+    ends = _address(session, first), _address(session, last)
+    if ends[0] > ends[1]:
+        raise UsageError("silicon: the range ends before it begins: write --range A B, A first")
+    return ends
+
+
+def _address(session: Session, wanted: str) -> int:
+    return resolve_code(session.target, session.symbols, wanted)

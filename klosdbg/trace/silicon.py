@@ -1,0 +1,300 @@
+"""Running the guest instruction by instruction against the rules of hardware."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from klosdbg.errors import CommandError, TargetTimeout
+from klosdbg.ports import RunControl, Symbols, Target
+from klosdbg.read import read_cpu
+from klosdbg.trace.code_cache import CodeCache
+from klosdbg.trace.deliver import deliver
+from klosdbg.trace.silicon_models import End, Refused, SiliconReport
+from klosdbg.trace.step_registers import StepRegisters
+from klosdbg.x86.branch import linear_address
+from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.delivery import Fault
+from klosdbg.x86.descriptor import Gate, decode_gate
+from klosdbg.x86.disasm import disassemble
+from klosdbg.x86.silicon import AC, Verdict, Violation, judge
+
+_SHORT_RANGE = 0x800
+_PF = 14
+_VECTORS = 32
+_PROGRESS_EVERY = 256
+_SLICE = 0.2
+_RETRANSLATE = ("invlpg", "lgdt", "lldt")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """When to end: after ``count`` instructions, at ``until``, after ``seconds``; None for never.
+
+    ``within`` is the range of linear addresses, its last one included, outside which the guest
+    runs at full speed.
+    """
+
+    count: int | None = None
+    until: int | None = None
+    within: tuple[int, int] | None = None
+    seconds: float | None = None
+
+
+class SiliconRun:
+    """One run; ``report`` tells what it has found so far, also after an exception ended it."""
+
+    def __init__(
+        self,
+        target: Target,
+        symbols: Symbols | None,
+        bounds: Bounds,
+        *,
+        delivers: bool = False,
+        breakpoints: Collection[int] = (),
+        progress: Callable[[str], None] = lambda _message: None,
+    ) -> None:
+        if target.control is None:
+            raise CommandError(f"{target.name} cannot run: it is a recording")
+        self._target, self._symbols, self._bounds = target, symbols, bounds
+        self._control: RunControl = target.control
+        self._delivers, self._breakpoints = delivers, frozenset(breakpoints)
+        self._progress = progress
+        self._memory = CodeCache(target.linear)
+        self._registers = StepRegisters(target)
+        self._began = time.monotonic()
+        self._refused: list[Refused] = []
+        self._instructions = 0
+        self._last: Violation | None = None
+        self._shut_down = False
+        self._armed: set[int] = set()
+
+    def run(self) -> SiliconReport:
+        """Run to an end; on Ctrl-C stop the guest, and report what was found."""
+        self._arm(self._entries())
+        try:
+            return self._report(self._until_the_end())
+        except KeyboardInterrupt:
+            self._control.interrupt()
+            return self._report("interrupt")
+        except CommandError as error:
+            return replace(self._report("count"), failure=str(error))
+        finally:
+            self._disarm()
+
+    def _until_the_end(self) -> End:
+        cpu = self._registers.read()
+        while not self._late():
+            end = None
+            if self._inside(cpu.linear_pc):
+                self._step(cpu)
+            else:
+                end = self._run_in()
+            cpu = self._registers.read()
+            end = end or self._end_at(cpu)
+            if end is not None:
+                return end
+            if self._instructions % _PROGRESS_EVERY == 0:
+                self._tell()
+        return "time-out"
+
+    def _end_at(self, cpu: Cpu) -> End | None:
+        if self._shut_down:
+            return "shutdown"
+        if cpu.linear_pc == self._bounds.until:
+            return "until"
+        if self._instructions == self._bounds.count:
+            return "count"
+        return "breakpoint" if cpu.linear_pc in self._breakpoints else None
+
+    def _step(self, cpu: Cpu) -> None:
+        """Judge one instruction, and execute it or take its exception."""
+        self._instructions += 1
+        verdict = judge(cpu, self._memory.code(cpu.linear_pc), self._memory.read)
+        if verdict.violation is None:
+            self._execute(cpu, verdict)
+            self._last = None
+        elif self._delivers and not _checked_by_emulator(verdict):
+            self._note(cpu, verdict)
+            self._deliver(cpu, verdict.violation)
+        else:
+            self._step_watched(cpu, verdict)
+        if self._bounds.within is not None:
+            self._note_departure(cpu, verdict)
+
+    def _execute(self, cpu: Cpu, verdict: Verdict) -> None:
+        self._shut_down = self._control.step().reason == "shutdown"
+        self._registers.executed(verdict.operation)
+        self._forget(cpu, verdict)
+
+    def _step_watched(self, cpu: Cpu, verdict: Verdict) -> None:
+        """Execute what hardware would refuse, and see whether the target refuses it too."""
+        assert verdict.violation is not None
+        handlers = self._handlers(cpu)
+        self._execute(cpu, verdict)
+        after = self._registers.read()
+        landed = handlers.get((after.segments["cs"].selector & ~3, after.eip), frozenset())
+        vector = verdict.violation.vector
+        if vector not in landed and not (vector == AC and _PF in landed):
+            self._note(cpu, verdict)
+
+    def _note(self, cpu: Cpu, verdict: Verdict) -> None:
+        violation, operation = verdict.violation, verdict.operation
+        assert violation is not None
+        if self._goes_on(cpu, verdict):
+            last = self._refused[-1]
+            self._refused[-1] = replace(last, followed=last.followed + 1)
+            return
+        self._last = violation
+        code = disassemble(operation.raw, cpu.linear_pc, cpu.code_bits, 1)
+        self._refused.append(
+            Refused(
+                violation=violation,
+                cs=cpu.segments["cs"].selector,
+                eip=cpu.eip,
+                linear=cpu.linear_pc,
+                place=linear_address(cpu, verdict.accesses[-1]),
+                cpl=cpu.cpl,
+                symbol=self._symbols.name(cpu.linear_pc) if self._symbols else None,
+                instruction=str(code[0]) if code else str(operation),
+                raw=operation.raw,
+            )
+        )
+
+    def _goes_on(self, cpu: Cpu, verdict: Verdict) -> bool:
+        """Tell what only follows from the refusal before: code past the limit, a next element."""
+        if self._last is None or verdict.violation is None or not self._refused:
+            return False
+        if verdict.operation.repeated and self._refused[-1].linear == cpu.linear_pc:
+            return True
+        rule = verdict.violation.rule
+        return rule == self._last.rule == "code-limit" and verdict.violation.offset == cpu.eip
+
+    def _deliver(self, cpu: Cpu, violation: Violation) -> None:
+        self._last = None
+        self._registers.forget()
+        fault = Fault(violation.vector, violation.error_code, violation.resume)
+        changes = deliver(self._target, cpu, fault, self._memory)
+        self._refused[-1] = replace(self._refused[-1], delivered=changes)
+
+    def _handlers(self, cpu: Cpu) -> dict[tuple[int, int], frozenset[int]]:
+        """Map the entry points of exception handlers to the vectors that lead there."""
+        size = min(8 * _VECTORS, cpu.idtr.limit + 1)
+        raw = (
+            b"" if cpu.long_mode or cpu.real_addressing else self._memory.read(cpu.idtr.base, size)
+        )
+        found: dict[tuple[int, int], frozenset[int]] = {}
+        for vector in range(len(raw or b"") // 8):
+            gate = decode_gate((raw or b"")[8 * vector : 8 * vector + 8])
+            if isinstance(gate, Gate):
+                entry = (gate.target_selector & ~3, gate.offset)
+                found[entry] = found.get(entry, frozenset()) | {vector}
+        return found
+
+    def _forget(self, cpu: Cpu, verdict: Verdict) -> None:
+        """Drop what the cache holds of pages that the instruction wrote to."""
+        name = verdict.operation.mnemonic
+        if name.startswith(_RETRANSLATE) or ("cr" in verdict.operation.operands and name == "mov"):
+            self._memory.clear()
+        writes = [access for access in verdict.accesses if access.kind == "write"]
+        places = [linear_address(cpu, access) for access in writes]
+        self._memory.written(places)
+        self._memory.written(
+            place + access.size - 1 for place, access in zip(places, writes, strict=True)
+        )
+
+    def _inside(self, pc: int) -> bool:
+        within = self._bounds.within
+        return within is None or within[0] <= pc <= within[1]
+
+    def _run_in(self) -> End | None:
+        """Let the guest run until it enters the range."""
+        self._control.resume()
+        self._last = None
+        while True:
+            try:
+                event = self._control.wait(_SLICE)
+                break
+            except TargetTimeout:
+                self._tell()
+                if self._late():
+                    self._control.interrupt()
+                    self._registers.forget()
+                    return "time-out"
+        self._memory.clear()
+        self._registers.forget()
+        self._shut_down = event.reason == "shutdown"
+        return "interrupt" if event.reason == "interrupt" else None
+
+    def _entries(self) -> set[int]:
+        """List where a guest that runs is to be stopped: at every instruction of a short range.
+
+        Of a longer one at its symbols; ``_note_departure`` adds where it may come back to.
+        """
+        if self._bounds.within is None:
+            return set()
+        first, last = self._bounds.within
+        names = self._symbols.names() if self._symbols else []
+        places = [self._symbols.address(name) for name in names] if self._symbols else []
+        found = {first, *(p for p in places if p is not None and first < p <= last)}
+        if last - first < _SHORT_RANGE:
+            starts = sorted(found)
+            ends = [*(start - 1 for start in starts[1:]), last]
+            found = {a for cut in zip(starts, ends, strict=True) for a in self._sweep(*cut)}
+        return found if self._bounds.until is None else found | {self._bounds.until}
+
+    def _note_departure(self, cpu: Cpu, verdict: Verdict) -> None:
+        """Where an instruction left the range, stop the guest when it comes back."""
+        if not self._inside(self._registers.read().linear_pc):
+            places = (cpu.linear_pc, cpu.linear_pc + verdict.operation.size)
+            self._arm({place for place in places if self._inside(place)})
+
+    def _arm(self, places: set[int]) -> None:
+        for address in places - self._armed:
+            self._control.insert(address)
+            self._armed.add(address)
+
+    def _disarm(self) -> None:
+        if not self._control.running:
+            for address in self._armed:
+                self._control.remove(address)
+            self._armed.clear()
+
+    def _sweep(self, start: int, last: int) -> list[int]:
+        bits = read_cpu(self._target).code_bits
+        code = self._target.linear.read(start, last - start + 1)
+        return [i.address for i in disassemble(code, start, bits, len(code))]
+
+    def _late(self) -> bool:
+        seconds = self._bounds.seconds
+        return seconds is not None and time.monotonic() - self._began > seconds
+
+    def _tell(self) -> None:
+        spent = max(time.monotonic() - self._began, 1e-6)
+        done = f"{self._instructions} instructions, {self._instructions / spent:.0f}/s"
+        self._progress(f"silicon: {done}, {len(self._refused)} refused")
+
+    def _report(self, end: End) -> SiliconReport:
+        cpu = read_cpu(self._target)
+        late = (
+            f"{self._instructions} instructions took {self._bounds.seconds:g} s "
+            "(--timeout 0 waits for ever)"
+            if end == "time-out"
+            else None
+        )
+        return SiliconReport(
+            refused=tuple(self._refused),
+            instructions=self._instructions,
+            end=end,
+            cs=cpu.segments["cs"].selector,
+            eip=cpu.eip,
+            linear=cpu.linear_pc,
+            symbol=self._symbols.name(cpu.linear_pc) if self._symbols else None,
+            failure=late,
+        )
+
+
+def _checked_by_emulator(verdict: Verdict) -> bool:
+    """Tell a far jump or call, whose target's limit every emulator checks by itself."""
+    operation = verdict.operation
+    far = operation.mnemonic in ("ljmp", "lcall")
+    return far or (operation.opcode[0] == 0xFF and operation.extension in (3, 5))
