@@ -14,6 +14,7 @@ FAMILIES = (
     "dsos",
     "attack",
     "run",
+    "silicon",
     "reverse",
     "breakpoints",
     "write",

@@ -1,5 +1,6 @@
 """Model to output. Importing this package registers the views of every family."""
 
+from klosdbg.views import bench as bench
 from klosdbg.views import capture as capture
 from klosdbg.views import cpu as cpu
 from klosdbg.views import decode as decode
@@ -15,6 +16,7 @@ from klosdbg.views import klos_lists as klos_lists
 from klosdbg.views import klos_runs as klos_runs
 from klosdbg.views import relocations as relocations
 from klosdbg.views import session as session
+from klosdbg.views import silicon as silicon
 from klosdbg.views import tables as tables
 from klosdbg.views import tss as tss
 from klosdbg.views import watch as watch
