@@ -12,6 +12,7 @@ MOST_OUTPUT = 16 << 20
 _PAUSE_OUTPUT = 1 << 20
 _RECEIVE = 1 << 14
 _MOST_NACKS = 16
+_MOST_QUEUED = 256
 
 
 class Gone(Exception):
@@ -50,7 +51,8 @@ class Client:
     @property
     def wants_to_read(self) -> bool:
         """Tell whether to read from it: not while it leaves our answers unread."""
-        return not self.events and not self.full and not self.leaving
+        waiting = len(self.events) < (_MOST_QUEUED if self.busy else 1)
+        return waiting and not self.full and not self.leaving
 
     @property
     def full(self) -> bool:

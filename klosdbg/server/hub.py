@@ -12,7 +12,7 @@ from klosdbg.read import read_cpu
 from klosdbg.server.client import Client
 from klosdbg.server.control import SharedControl
 from klosdbg.server.registers import Layout
-from klosdbg.server.threads import PROCESSOR, GuestThread, read_guest_threads
+from klosdbg.server.threads import ALONE, GuestThread, read_guest_threads
 from klosdbg.session import Session
 
 _SIGNALS = {"interrupt": 2, "shutdown": 3}
@@ -58,6 +58,8 @@ class Hub:
     def leave(self, client: Client) -> None:
         """Let a client go: it leaves no breakpoints, and a guest that it stopped runs on."""
         self.clients.remove(client)
+        if client.busy and self.control and self.control.running:
+            self.control.interrupt()
         if client.session.capture is not None:
             leave_capture(client.session, None)
         if self.controller is client:
@@ -72,6 +74,7 @@ class Hub:
             if holder.busy:
                 raise CommandError("the controller's command still runs: try again when it is done")
             self._drop_breakpoints(holder)
+            client.found_running, holder.found_running = holder.found_running, False
         self.controller = client
 
     def release(self, client: Client) -> None:
@@ -128,7 +131,7 @@ class Hub:
         try:
             cpu = read_cpu(session.target)
         except TargetRunning:
-            return [GuestThread(PROCESSOR, "processor", "running")]
+            return [GuestThread(ALONE, "processor", "running")]
         shown = client.shows_threads
         return session.stop_cache.get(
             cpu, f"threads {shown}", lambda: read_guest_threads(session, shown)

@@ -16,6 +16,8 @@ from klosdbg.x86.descriptor import Segment
 
 PROCESSOR = 0x7FFF
 """The thread that stands for the processor while no thread of KLOS runs on it."""
+ALONE = 1
+"""The same where there are no threads of KLOS to show."""
 
 _FRAME_REGISTERS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eflags")
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
@@ -36,7 +38,8 @@ def read_guest_threads(session: Session, shown: bool) -> list[GuestThread]:
     found = _klos_threads(session) if shown else []
     running = [thread for thread in found if thread.frame is None]
     others = [thread for thread in found if thread.frame is not None]
-    return [*(running or [GuestThread(PROCESSOR, "processor", "runs no thread")]), *others]
+    number, state = (PROCESSOR, "runs no thread") if others else (ALONE, "the only thread")
+    return [*(running or [GuestThread(number, "processor", state)]), *others]
 
 
 def _klos_threads(session: Session) -> list[GuestThread]:

@@ -1,18 +1,22 @@
 """klosdbg serve: gdb, lldb and our own client at once on one KLOS, and what a stock gdb gets."""
 
 import io
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from klosdbg.frontend import Frontend
 from klosdbg.session import Session
 from klosdbg.targets.live import connect
 from klosdbg.wire.symbols import Image, SymbolTable
-from tests.live.driver import KLOS, needs_klos, stub
+from tests.live.driver import KLOS, klosdbg, needs_klos, stub
 from tests.live.serving import Raw, gdb, serving, until
 from tests.live.tiny import needs_qemu, symbols
 
@@ -233,3 +237,34 @@ def test_gdb_lldb_and_our_own_client_at_once(klos: str) -> None:
     assert "<gdt>" in said
     assert "cli" in said
     assert "observes" in said
+
+
+def test_the_end_of_qemu_is_the_end_of_the_server(raw: Connect, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    path = f"{tmp_path}/s"
+    with stub(running=False) as sockets:
+        serve = ["serve", sockets["gdb"], "--listen", f"unix:{path}"]
+        words = [sys.executable, "-m", "klosdbg", *serve]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        client = raw(path)
+        os.kill(int(sockets["pid"]), signal.SIGKILL)
+        client.send(b"g")
+        errors = process.communicate(timeout=20)[1]
+    assert process.returncode == 3
+    assert errors.count("\n") == 1
+    assert errors.startswith("klosdbg: lost unix:")
+
+
+@needs_gdb
+def test_a_capture_is_served_read_only(tmp_path: Path) -> None:
+    capture = tmp_path / "bug.klos"
+    ran = klosdbg("capture", "-o", str(capture), "--headless", "-c", "until klos_ready")
+    assert ran.code == 0, ran.err
+    with serving("serve", str(capture), "--symbols", str(KLOS)) as path:
+        said = gdb(path, "info threads", "x/i $pc", "info os ldt", "stepi", "c",
+                   "monitor klos snaps", image=KLOS)  # fmt: skip
+    assert re.search(r"\* 1 +Thread .* klos_ready", said)
+    assert "<klos_ready>" in said
+    assert said.count("cannot run: it is a recording") == 2
