@@ -13,6 +13,7 @@ from klosdbg.x86.cpu import Cpu
 
 _SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
 _STEP_PATIENCE = 1.0
+_STEP_TRIES = 4
 _BACK_PATIENCE = 120.0
 
 
@@ -59,9 +60,18 @@ class RspControl:
         return self._take_stop()
 
     def step(self) -> StopEvent:
-        """Execute one instruction; one that waits (``hlt``) is interrupted after a second."""
+        """Execute one instruction; one that waits (``hlt``) is interrupted after a second.
+
+        QEMU ends a step that it is disturbed in before it begins: where no register changed, step
+        once more. An instruction that changes none jumps to itself, so that does no harm.
+        """
         self._require_alive()
-        return self._step()
+        for _ in range(_STEP_TRIES):
+            before = self._stub.ask(b"g")
+            event = self._step()
+            if event.reason != "step" or self._stub.ask(b"g") != before:
+                break
+        return event
 
     def interrupt(self) -> StopEvent:
         """Stop a running guest; a stopped one stays as it is."""
