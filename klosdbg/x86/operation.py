@@ -103,12 +103,12 @@ class Operation:
     @property
     def is_fpu(self) -> bool:
         """Tell an x87 instruction, which may raise #NM before it touches memory."""
-        return self.opcode[0] in _ESCAPES
+        return self.opcode[0] in _ESCAPES and self.mnemonic.startswith("f")
 
     @property
     def is_string(self) -> bool:
         """Tell an instruction that walks with ESI or EDI."""
-        return bool(self.memory) and self.opcode[0] in _STRING_OPCODES
+        return self.opcode[0] in _STRING_OPCODES and self.mnemonic.split()[-1].startswith(_STRINGS)
 
     def __str__(self) -> str:
         return f"{self.mnemonic} {self.operands}".rstrip()

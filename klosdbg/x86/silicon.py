@@ -23,7 +23,6 @@ Rule = Literal[
 ]
 
 DB, SS, GP, AC = 1, 12, 13, 17
-_ICEBP = 0xF1
 _AC_FLAG, _AM, _EM, _TS = 18, 18, 2, 3
 _TOP = 0xFFFF_FFFF
 
@@ -73,7 +72,7 @@ def judge(cpu: Cpu, code: bytes, read: ReadLinear) -> Verdict:
         broken = _broken(cpu, access, read)
         if broken is not None:
             return Verdict(operation, tuple(made), _violation(cpu, broken, access))
-    icebp = _icebp(cpu, operation) if operation.opcode[0] == _ICEBP else None
+    icebp = _icebp(cpu, operation) if operation.mnemonic == "int1" else None
     return Verdict(operation, tuple(made), icebp)
 
 
