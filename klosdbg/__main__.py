@@ -63,6 +63,8 @@ def _main(words: list[str]) -> int:
     session = _session(args)
     try:
         _open_target(session, args)
+        _use_profile(session, args)
+        _record(session, args)
         return _serve(session, args)
     finally:
         _leave(session)
@@ -211,6 +213,19 @@ def _open_target(session: Session, args: argparse.Namespace) -> None:
     session.attach(_start(args, image))
     if image:
         _run_to_entry(session)
+
+
+def _use_profile(session: Session, args: argparse.Namespace) -> None:
+    if args.profile:
+        from klosdbg.klos.profile import load_profile
+        from klosdbg.klos.profile_memory import use_profile
+
+        profile = load_profile(Path(args.profile))
+        target, session.symbols = use_profile(session.live, session.symbols, profile)
+        session.attach(target)
+
+
+def _record(session: Session, args: argparse.Namespace) -> None:
     if args.verb == "capture":
         from klosdbg.commands.capture import start_capture
 

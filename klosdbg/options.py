@@ -110,6 +110,9 @@ def _common() -> _Parser:
         metavar="ELF[@BASE]",
         help="symbols; BASE is added to each address",
     )
+    common.add_argument(
+        "--profile", metavar="YAML", help="facts about a KLOS image that has no klos_info"
+    )
     return common
 
 

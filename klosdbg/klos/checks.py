@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from klosdbg.errors import KlosdbgError
-from klosdbg.klos.abi import KlosInfo, KlosProcess, KlosSite, KlosThread
+from klosdbg.klos.abi import KlosArray, KlosInfo, KlosProcess, KlosSite, KlosThread
 from klosdbg.klos.constants import Site
 from klosdbg.klos.find import read_array, read_entry, read_numbers
 from klosdbg.klos.models import Check, Klos, Value
@@ -19,6 +19,7 @@ _IOMAP_BASE = 0x66
 _LAST_IRQ = 47
 _SETTLING = "a relocation is under way: sequence is odd"
 _MOVING = "the guest runs, so this changed while it was read: add --stop"
+_UNTOLD = "the profile does not say"
 _RELOCATED = ("dsos", "sites")
 _CHANGING = (*_RELOCATED, "current_pid", "current_thread")
 
@@ -49,11 +50,19 @@ def _guarded(checks: _Checks, target: Target, cpu: Cpu, info: KlosInfo) -> Itera
 def _unsettled(check: Check, info: KlosInfo, running: bool) -> Check:
     if check.result != "wrong":
         return check
+    if not info.build_id and not _told(info, check.name):
+        return replace(check, result="unknown", claimed=None, found=_UNTOLD)
     if running and check.name in _CHANGING:
         return replace(check, result="unknown", found=_MOVING)
     if info.sequence % 2 and check.name in _RELOCATED:
         return replace(check, result="unknown", found=_SETTLING)
     return check
+
+
+def _told(info: KlosInfo, name: str) -> bool:
+    """Tell whether a profile gives a fact; every image of KLOS has a build id."""
+    value = getattr(info, name, None)
+    return bool(value.count if isinstance(value, KlosArray) else value)
 
 
 def _same(name: str, claimed: Value, found: Value, source: str) -> Check:

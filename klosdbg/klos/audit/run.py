@@ -11,6 +11,21 @@ from klosdbg.klos.find import booted_klos
 from klosdbg.ports import Symbols, Target
 from klosdbg.x86.findings import Finding, Findings, findings
 
+_NEEDED = {
+    "processes": "applications' pages are not looked at",
+    "threads": "saved contexts are not looked at",
+    "relocation_log": "old slots and stale selectors are not known as such",
+    "sites": "no prologue is compared",
+}
+
+
+def check_told(facts: Facts) -> Iterator[Finding]:
+    """Say what could not be checked, since the image or its profile has no such array."""
+    for name, left_out in _NEEDED.items():
+        if not getattr(facts.info, name).count:
+            yield Finding("not-checked", "note", f"klos_info.{name}", f"empty: {left_out}")
+
+
 _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_tables,
     check_dsos,
@@ -20,6 +35,7 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_contexts,
     check_places,
     check_memory,
+    check_told,
 )
 
 
