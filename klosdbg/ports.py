@@ -49,6 +49,15 @@ class GeneralRegisters(Protocol):
         """Read the registers of these GDB names that there are; all of them without names."""
 
 
+class ReadAtStop(Protocol):
+    """General registers and linear memory of a stopped guest, in one round trip."""
+
+    def __call__(
+        self, names: Collection[str], requests: list[tuple[int, int]]
+    ) -> tuple[Mapping[str, int], list[bytes | None]]:
+        """Read the registers of these GDB names, and ``(address, size)`` ranges."""
+
+
 class RegisterWriter(Protocol):
     """Writing to registers."""
 
@@ -126,7 +135,8 @@ class Target:
     """A target: the ports it has. A port it lacks is None.
 
     ``read_general`` reads the registers that have no hidden part, by GDB's names: quicker.
-    ``linear_at_stop`` reads little of a stopped guest's memory in one round trip.
+    ``linear_at_stop`` reads little of a stopped guest's memory in one round trip, ``read_at_stop``
+    general registers with it.
     ``address_bits`` is the width of the widest linear address that its processor can use.
     """
 
@@ -142,5 +152,6 @@ class Target:
     read_console: Callable[[], bytes] | None = None
     read_general: GeneralRegisters | None = None
     linear_at_stop: Memory | None = None
+    read_at_stop: ReadAtStop | None = None
     close: Callable[[], None] = lambda: None
     address_bits: int = 32

@@ -1,6 +1,6 @@
 """A live target behind a GDB stub, QEMU's above all: the ports, put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -64,6 +64,13 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
     registers = RspRegisters(stub)
     control = RspControl(stub, registers.read, revive)
     monitor = RspMonitor(stub)
+    linear = RspMemory(stub, "linear")
+
+    def read_at_stop(
+        names: Collection[str], requests: list[tuple[int, int]]
+    ) -> tuple[Mapping[str, int], list[bytes | None]]:
+        (general,), found = linear.read_after([b"g"], requests)
+        return stub.description.decode(general, names), found
 
     def close() -> None:
         try:
@@ -73,7 +80,6 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         finally:
             link.close()
 
-    linear = RspMemory(stub, "linear")
     target = Target(
         name=link.name,
         registers=registers,
@@ -86,6 +92,7 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         monitor=monitor,
         read_general=registers.read_general,
         linear_at_stop=linear,
+        read_at_stop=read_at_stop,
         close=close,
         address_bits=64 if stub.description.is_64_bit else 32,
     )

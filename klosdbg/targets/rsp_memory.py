@@ -29,10 +29,17 @@ class RspMemory:
 
     def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
         """Read several ``(address, size)`` ranges in one pipeline; None where one faults."""
+        return self.read_after([], requests)[1]
+
+    def read_after(
+        self, payloads: list[bytes], requests: list[tuple[int, int]]
+    ) -> tuple[list[bytes], list[bytes | None]]:
+        """Send other requests ahead in the same pipeline; return their replies as well."""
         split = [list(self._split(address, size)) for address, size in requests]
-        payloads = [b"m%x,%x" % chunk for chunks in split for chunk in chunks]
-        replies = iter(self._stub.ask_memory(self._space == "physical", payloads))
-        return [_join([(size, next(replies)) for _, size in chunks]) for chunks in split]
+        reads = [b"m%x,%x" % chunk for chunks in split for chunk in chunks]
+        replies = iter(self._stub.ask_memory(self._space == "physical", [*payloads, *reads]))
+        first = [next(replies) for _ in payloads]
+        return first, [_join([(size, next(replies)) for _, size in chunks]) for chunks in split]
 
     def _split(self, address: int, size: int) -> Iterator[tuple[int, int]]:
         for start in range(0, size, self._chunk):

@@ -8,7 +8,7 @@ from klosdbg.klos.abi import KlosInfo, KlosProcess
 from klosdbg.klos.constants import Origin as KlosOrigin
 from klosdbg.klos.find import booted_klos, read_numbers, try_read
 from klosdbg.klos.layout import members
-from klosdbg.ports import Symbols, Target
+from klosdbg.ports import Memory, Symbols, Target
 from klosdbg.trace.event import Back, Origin, Place
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
@@ -36,12 +36,14 @@ class Running:
 class KlosFacts:
     """A booted KLOS. ``CommandError`` where there is none, or one of another version."""
 
-    def __init__(self, target: Target, symbols: Symbols | None) -> None:
+    def __init__(
+        self, target: Target, symbols: Symbols | None, at_stop: Memory | None = None
+    ) -> None:
         klos = booted_klos(target, symbols)
         self.address = klos.address
         self.info = klos.info
         self._target = target
-        self._at_stop = target.linear_at_stop or target.linear
+        self._at_stop = at_stop or target.linear_at_stop or target.linear
         self._last_thread = 0
         self._symbols = symbols
         self._names: dict[int, str] = {}

@@ -14,7 +14,7 @@ from klosdbg.errors import CommandError
 from klosdbg.klos.abi import KlosFrame
 from klosdbg.klos.constants import Request
 from klosdbg.klos.layout import decode, members, size_of
-from klosdbg.ports import Target
+from klosdbg.ports import Memory
 from klosdbg.trace.discovery import EventPaths
 from klosdbg.trace.event import Event, Resumed, Spent, Time, Transfer
 from klosdbg.trace.flow import Exit
@@ -34,9 +34,10 @@ class KlosStops:
     """
 
     def __init__(
-        self, target: Target, paths: EventPaths, facts: KlosFacts, vectors: Collection[int] = ()
+        self, memory: Memory, paths: EventPaths, facts: KlosFacts, vectors: Collection[int] = ()
     ) -> None:
-        self._memory = target.linear_at_stop or target.linear
+        self._memory = memory
+        self._last_stack = 0
         self._facts = facts
         self._out = {e.address: e for e in paths.outward if e.kind == "lret"}
         self._ends = {_where_it_ends(e): e.kind for e in paths.inward if "cli" not in e.before}
@@ -49,6 +50,19 @@ class KlosStops:
         self._pending: list[Pending] = []
         self._numbers = count(1)
         self.wanted = self._idle()
+
+    def guesses(self) -> list[tuple[int, int]]:
+        """Say what memory the next stop will probably want, as ``(address, size)``."""
+        if self._pending:
+            return self._wanted_at_end(self._pending[-1].frame)
+        return self._wanted_outward(self._last_stack)
+
+    def _wanted_outward(self, stack: int) -> list[tuple[int, int]]:
+        frame = (stack, _FAR_RETURN.size + _FRAME)
+        return [frame, self._facts.esp0_request(), *self._facts.running_requests()]
+
+    def _wanted_at_end(self, frame_at: int) -> list[tuple[int, int]]:
+        return [(frame_at, _FRAME), *self._facts.running_requests()]
 
     def at(self, registers: Registers) -> list[Event]:
         """Note a stop at one of the wanted places; return the events that it ends."""
@@ -74,11 +88,8 @@ class KlosStops:
     def _outward(self, registers: Registers, out: Exit) -> list[Event]:
         now = time.monotonic_ns()
         frame_at = registers.stack + _FAR_RETURN.size
-        raw, esp0, *who = self._read(
-            (registers.stack, _FAR_RETURN.size + _FRAME),
-            self._facts.esp0_request(),
-            *self._facts.running_requests(),
-        )
+        raw, esp0, *who = self._read(self._wanted_outward(registers.stack))
+        self._last_stack = registers.stack
         eip, cs, esp, ss = _FAR_RETURN.unpack_from(raw)
         to = _Outward(eip, cs, esp, ss, int.from_bytes(esp0, "little"))
         frame = decode(KlosFrame, raw, _FAR_RETURN.size)
@@ -132,7 +143,7 @@ class KlosStops:
         return gone + done
 
     def _complete(self, pending: Pending, frame_at: int, idle: bool) -> Event:
-        raw, *who = self._read((frame_at, _FRAME), *self._facts.running_requests())
+        raw, *who = self._read(self._wanted_at_end(frame_at))
         frame, event = decode(KlosFrame, raw), pending.event
         running = self._facts.running(*who)
         place = self._facts.resumed_at(idle, frame.cs, frame.eip, frame.ss, frame.esp)
@@ -146,8 +157,8 @@ class KlosStops:
             spent=Spent(None, time.monotonic_ns() - pending.since),
         )
 
-    def _read(self, *requests: tuple[int, int]) -> list[bytes]:
-        found = self._memory.read_many(list(requests))
+    def _read(self, requests: list[tuple[int, int]]) -> list[bytes]:
+        found = self._memory.read_many(requests)
         if any(raw is None for raw in found):
             raise CommandError("the event core's stack cannot be read: is this another image?")
         return [raw for raw in found if raw is not None]

@@ -46,12 +46,13 @@ class PlainStops:
 
     def __init__(
         self,
+        memory: Memory,
         target: Target,
         paths: EventPaths,
         registers: QuickRegisters,
         vectors: Collection[int] = (),
     ) -> None:
-        self._memory = target.linear_at_stop or target.linear
+        self._memory = memory
         self._registers = registers
         self._gate = paths.return_gate
         chosen = [s for v, s in sorted(paths.stubs.items()) if not vectors or v in vectors]
@@ -65,6 +66,10 @@ class PlainStops:
         self._numbers = count(1)
         self._bits = max(s.bits for s in chosen)
         self.wanted = frozenset(self._entries) | self._exits.keys()
+
+    def guesses(self) -> list[tuple[int, int]]:
+        """Guess nothing: the next stop may be anywhere."""
+        return []
 
     def at(self, registers: Registers) -> list[Event]:
         """Note a stop at one of the wanted places; return the events that it ends."""

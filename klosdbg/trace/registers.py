@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from klosdbg.errors import KlosdbgError
-from klosdbg.ports import Target
+from klosdbg.ports import Memory, Target
 from klosdbg.read import read_cpu, read_selector
 
 _VM = 1 << 17
@@ -29,16 +29,40 @@ class Registers:
         return self.cs & 3
 
 
+class ReadAhead:
+    """A stopped guest's memory, of which some was read together with the registers."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._held: dict[tuple[int, int], bytes | None] = {}
+
+    def hold(self, requests: list[tuple[int, int]], found: list[bytes | None]) -> None:
+        """Keep what was read at this stop, in place of the last one's."""
+        self._held = dict(zip(requests, found, strict=True))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read exactly ``size`` bytes, or raise ``MemoryFault``."""
+        return self._memory.read(address, size)
+
+    def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
+        """Read several ``(address, size)`` ranges; None where one faults."""
+        missing = [request for request in requests if request not in self._held]
+        if missing:
+            self._held |= zip(missing, self._memory.read_many(missing), strict=True)
+        return [self._held[request] for request in requests]
+
+
 class QuickRegisters:
     """Read the registers of a stopped guest. Bases of segments are looked up once."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, ahead: "ReadAhead | None" = None) -> None:
         self._target = target
+        self._ahead = ahead
         self._bases: dict[int, int] = {}
 
-    def read(self) -> Registers:
-        """Read the registers that an event is told by."""
-        values = self._values()
+    def read(self, guesses: list[tuple[int, int]] | None = None) -> Registers:
+        """Read the registers that an event is told by, and memory that may be wanted with them."""
+        values = self._values(guesses or [])
         cs, ss = values["cs"], values["ss"]
         return Registers(
             pc=self.base(cs) + _wide(values, *_WIDE[0]),
@@ -59,7 +83,13 @@ class QuickRegisters:
         """Give the linear address of an instruction in a program with these flags."""
         return (cs << 4) + eip if eflags & _VM else self.base(cs) + eip
 
-    def _values(self) -> Mapping[str, int]:
+    def _values(self, guesses: list[tuple[int, int]]) -> Mapping[str, int]:
+        if self._target.read_at_stop is not None and self._ahead is not None:
+            values, found = self._target.read_at_stop(_NAMES, guesses)
+            self._ahead.hold(guesses, found)
+            return values
+        if self._ahead is not None:
+            self._ahead.hold([], [])
         if self._target.read_general is not None:
             return self._target.read_general(_NAMES)
         cpu = read_cpu(self._target)

@@ -11,7 +11,7 @@ from klosdbg.trace.event import Event, Place, Recorder
 from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.trace.klos_stops import KlosStops
 from klosdbg.trace.plain_stops import PlainStops
-from klosdbg.trace.registers import QuickRegisters, Registers
+from klosdbg.trace.registers import QuickRegisters, ReadAhead, Registers
 
 _ANYWHERE = ("breakpoint", "step", "interrupt")
 
@@ -20,6 +20,9 @@ class Stops(Protocol):
     """Where to stop next, and what a stop there tells."""
 
     wanted: frozenset[int]
+
+    def guesses(self) -> list[tuple[int, int]]:
+        """Say what memory the next stop will probably want, as ``(address, size)``."""
 
     def at(self, registers: Registers) -> list[Event]:
         """Note a stop; return the events that it ends."""
@@ -44,7 +47,8 @@ class StoppingRecorder:
         self._target = target
         self._symbols = symbols
         self._vectors = vectors
-        self._registers = QuickRegisters(target)
+        self._memory = ReadAhead(target.linear_at_stop or target.linear)
+        self._registers = QuickRegisters(target, self._memory)
         self._stops: Stops | None = None
         self._armed: frozenset[int] = frozenset()
         self.place: int | None = None
@@ -59,7 +63,7 @@ class StoppingRecorder:
         """Take a stop: tell whether it was wanted here, and return the events that it ends."""
         if self._stops is None or event.reason not in _ANYWHERE:
             return False, []
-        registers = self._registers.read()
+        registers = self._registers.read(self._stops.guesses())
         if registers.pc not in self._armed:
             return False, []
         self.stops += 1
@@ -81,10 +85,10 @@ class StoppingRecorder:
 
     def _choose(self, paths: EventPaths) -> Stops:
         try:
-            facts = KlosFacts(self._target, self._symbols)
+            facts = KlosFacts(self._target, self._symbols, self._memory)
         except KlosdbgError:
-            return PlainStops(self._target, paths, self._registers, self._vectors)
-        return KlosStops(self._target, paths, facts, self._vectors)
+            return PlainStops(self._memory, self._target, paths, self._registers, self._vectors)
+        return KlosStops(self._memory, paths, facts, self._vectors)
 
     def _arm(self, wanted: frozenset[int]) -> None:
         control = self._control()
