@@ -1,5 +1,6 @@
 """Run control through a GDB stub: breakpoints at linear addresses, steps, stops."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ _SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
 _STEP_PATIENCE = 1.0
 _STEP_TRIES = 4
 _BACK_PATIENCE = 120.0
+_SETTLE = 0.05
 
 
 class RspControl:
@@ -98,31 +100,40 @@ class RspControl:
     def step_back(self) -> StopEvent:
         """Go back one instruction. The emulator replays from the start, which may take seconds."""
         self._require_alive()
-        with interrupts_deferred:
-            self._stub.resume([], b"bs")
-            self._stepping = True
+        self._go_back(b"bs", [])
+        self._stepping = True
         return self._wait_back()
 
     def resume_back(self) -> None:
         """Let the guest run backwards, to a breakpoint or to where its recording began."""
         self._require_alive()
-        with interrupts_deferred:
-            self._go(b"bc")
+        self._go_back(b"bc", self._changes())
+        self._armed = frozenset(self._wanted)
 
     def back_to_write(self, address: int, size: int) -> StopEvent:
         """Run backwards to the last write to a linear address, passing breakpoints."""
         self._require_alive()
-        watch = b"%x,%x" % (address, size)
-        with interrupts_deferred:
-            taken = [b"z0,%x,1" % armed for armed in sorted(self._armed)]
-            self._armed = frozenset()
-            *_, reply = self._stub.resume([*taken, b"Z2," + watch], b"bc")
-            self._stepping = False
+        watch = b"2,%x,%x" % (address, size)
+        taken = [b"z0,%x,1" % armed for armed in sorted(self._armed)]
+        self._armed = frozenset()
+        self._go_back(b"bc", [*taken, b"Z" + watch])
         stop = self._wait_back()
-        if reply != b"OK":
-            raise TargetError(f"the stub refused to watch {size} bytes at {address:#010x}")
-        self._stub.ask(b"z2," + watch)
+        self._stub.ask(b"z" + watch)
         return stop
+
+    def _go_back(self, action: bytes, changes: list[bytes]) -> None:
+        """Send the changes first, each on its own, and let them settle.
+
+        A change makes QEMU's processor thread flush what it translated, and a replay that begins
+        before it has done so never does: each of the two threads waits for the other.
+        """
+        for change in changes:
+            if self._stub.ask(change) != b"OK":
+                raise TargetError(f"the stub refused {change.decode()}: remove some breakpoints")
+        time.sleep(_SETTLE)
+        with interrupts_deferred:
+            self._stub.resume([], action)
+            self._stepping = False
 
     def _wait_back(self) -> StopEvent:
         if not self._stub.link.wait_stop(_BACK_PATIENCE):
@@ -157,12 +168,15 @@ class RspControl:
         with interrupts_deferred:
             return self._note(parse_stop(self._stub.take_stop()))
 
-    def _go(self, action: bytes = b"c") -> None:
+    def _changes(self) -> list[bytes]:
         gone = sorted(self._armed - self._wanted.keys())
         new = sorted(self._wanted.keys() - self._armed)
-        changes = [b"z0,%x,1" % address for address in gone]
-        changes += [b"Z0,%x,1" % address for address in new]
-        replies = self._stub.resume(changes, action)
+        return [b"z0,%x,1" % at for at in gone] + [b"Z0,%x,1" % at for at in new]
+
+    def _go(self) -> None:
+        gone = sorted(self._armed - self._wanted.keys())
+        new = sorted(self._wanted.keys() - self._armed)
+        replies = self._stub.resume(self._changes(), b"c")
         self._stepping = False
         self._armed = frozenset(self._wanted)
         outcome = zip(gone + new, replies, strict=True)

@@ -1,0 +1,205 @@
+"""A deterministic capture boots again to the same instruction, and goes back."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.live.driver import Result, klosdbg, needs_klos
+from tests.live.tiny import needs_qemu
+
+needs_qemu_img = pytest.mark.skipif(
+    shutil.which("qemu-img") is None, reason="qemu-img is not installed: apt install qemu-utils"
+)
+pytestmark = [
+    pytest.mark.qemu,
+    needs_qemu,
+    needs_klos,
+    needs_qemu_img,
+    pytest.mark.xdist_group("replay"),
+]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A deterministic capture, and the registers that it ended with."""
+    path = tmp_path_factory.mktemp("replay") / "bug.klos"
+    lines = ("until klos_ready", "events record -n 20", "echo ====", "regs")
+    words = [word for line in lines for word in ("-c", line)]
+    shown = klosdbg(
+        "capture", "-o", str(path), "--deterministic", "--headless", *words, "--", "-m", "32"
+    )
+    assert shown.code == 0, shown.err
+    return path, shown.out.split("====\n")[1]
+
+
+def replay(path: Path, *lines: str) -> Result:
+    """Boot a capture again."""
+    return klosdbg("replay", str(path), "--headless", *[w for line in lines for w in ("-c", line)])
+
+
+def test_it_reaches_the_same_instruction(recorded: tuple[Path, str]) -> None:
+    """It stops where the recording ended, with every register as it was, and goes no further."""
+    path, registers = recorded
+    again = replay(path, "c", "echo ====", "regs", "c")
+    assert again.out.split("====\n")[1] == registers
+    assert again.code == 1
+    assert again.err.endswith("this is where the recording ends: 'rs' and 'rc' go back\n")
+
+
+def test_it_goes_back(recorded: tuple[Path, str]) -> None:
+    """One instruction, to a breakpoint, and to the beginning."""
+    shown = replay(
+        recorded[0], "until klos_ready", "s", "rs", "s 2", "b klos_ready", "rc", "del 1", "rc"
+    )
+    assert shown.code == 0, shown.err
+    stops = [line for line in shown.out.splitlines() if ": ring " in line]
+    assert stops[0] == stops[4].replace("breakpoint 1", "breakpoint")
+    assert "<klos_ready>" in stops[2]
+    assert "f000:0000fff0" in stops[-1]
+
+
+def test_it_goes_back_to_a_write(recorded: tuple[Path, str]) -> None:
+    """``rc --to-write`` stops behind the instruction that wrote the slot of DSOS."""
+    found = replay(recorded[0], "until klos_ready", "sel dsos --json").out.splitlines()
+    selector = json.loads(next(line for line in found if line.startswith("{")))
+    slot = f"{selector['table']}[{selector['index']}]"
+    shown = replay(
+        recorded[0], "until klos_ready", f"rc --to-write {slot}", "rs", f"mem {selector['address']}"
+    )
+    assert shown.code == 0, shown.err
+    assert "dsos_place" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("reset", "a replay is not reset"),
+        ("set eax 1", ""),
+        ("rc --to-write gdt[9999]", "entries are 0 to"),
+        ("rc --to-write nonsense", "no symbol"),
+        ("rs 0", "between 1 and 1000"),
+    ],
+)
+def test_what_a_replay_cannot_do(recorded: tuple[Path, str], line: str, says: str) -> None:
+    """It would no longer be what was recorded: one line."""
+    shown = replay(recorded[0], line)
+    assert shown.code in (1, 2)
+    assert says in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_other_guests_cannot_go_back(tmp_path: Path) -> None:
+    """A guest that runs for the first time has no past."""
+    shown = klosdbg("run", "--headless", "-c", "rs")
+    assert shown.code == 1
+    assert "cannot go back: 'klosdbg capture --deterministic' records" in shown.err
+
+
+def test_a_capture_that_holds_no_replay(tmp_path: Path) -> None:
+    """One line says how to make one that does."""
+    path = tmp_path / "bug.klos"
+    assert klosdbg("capture", "-o", str(path), "--headless", "-c", "regs").code == 0
+    shown = replay(path, "regs")
+    assert shown.code == 2
+    assert "it was not captured with --deterministic" in shown.err
+
+
+@pytest.mark.parametrize(
+    "given", [["--redact"], ["--image", "none"], ["--accel", "kvm"], ["--", "-monitor", "stdio"]]
+)
+def test_what_cannot_be_recorded(tmp_path: Path, given: list[str]) -> None:
+    """What a replay could not be given again is refused, and leaves nothing behind."""
+    path = tmp_path / "bug.klos"
+    shown = klosdbg("capture", "-o", str(path), "--deterministic", "--headless", *given)
+    assert shown.code == 2
+    assert shown.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+CHANGES = {
+    "arguments": ("arguments:\n  - -m\n  - '32'", "arguments:\n  - -monitor\n  - 'stdio'"),
+    "qemu": ("qemu: qemu-system-i386", "qemu: /bin/sh"),
+}
+
+
+@pytest.fixture
+def changed(recorded: tuple[Path, str], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A capture that somebody edited, hashes put right."""
+    path = tmp_path / "bug.klos"
+    with zipfile.ZipFile(recorded[0]) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            raw = old.read(name)
+            if name == "manifest.yaml":
+                before, after = CHANGES[request.param]
+                assert before in raw.decode()
+                raw = raw.decode().replace(before, after).encode()
+            new.writestr(name, raw)
+    return path
+
+
+@pytest.mark.parametrize("changed", CHANGES, indirect=True)
+def test_a_stranger_chooses_no_program(changed: Path) -> None:
+    """Arguments and programs that a capture names are taken from a short list alone."""
+    shown = replay(changed, "regs")
+    assert shown.code == 2
+    assert "the capture is refused" in shown.err or "a replay takes" in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_a_disk_with_a_backing_file_is_refused(recorded: tuple[Path, str], tmp_path: Path) -> None:
+    """QEMU would open whatever file the disk names."""
+    secret, disk = tmp_path / "secret", tmp_path / "init.qcow2"
+    secret.write_bytes(bytes(1 << 20))
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(secret), "-F", "raw", str(disk)],
+        check=True,
+    )
+    from klosdbg.errors import DataError
+    from klosdbg.targets.replay import _check_disk
+
+    with pytest.raises(DataError, match="no plain qcow2"):
+        _check_disk(disk.read_bytes()[:4096])
+
+
+def test_klosdbg_is_killed_in_a_replay(recorded: tuple[Path, str]) -> None:
+    """QEMU dies with it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "klosdbg", "replay", str(recorded[0]), "--headless"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write("s\n")
+    process.stdin.flush()
+    assert "ring" in process.stdout.readline()
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.communicate()
+    for _ in alive(int(child)):
+        pass
+
+
+def alive(pid: int) -> Iterator[None]:
+    """Yield until a process is gone; fail after ten seconds."""
+    import time
+
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and "Z" not in state(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        yield
+
+
+def state(pid: int) -> str:
+    """Read a process's state; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
