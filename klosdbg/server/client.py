@@ -23,7 +23,8 @@ class Gone(Exception):
 class Client:
     """A connected client, what it has asked for, and how it likes its answers.
 
-    ``waiting`` holds while the client expects a stop reply; ``busy`` while a command of its runs.
+    ``greeted`` holds once it has sent a packet, ``waiting`` while it expects a stop reply, ``busy``
+    while a command of its runs.
     ``breakpoints`` are its ``Z0`` and ``Z1`` packets: kind and linear address.
     """
 
@@ -35,6 +36,7 @@ class Client:
     breakpoints: set[tuple[int, int]] = field(default_factory=set)
     waiting: bool = False
     busy: bool = False
+    greeted: bool = False
     interrupted: bool = False
     leaving: bool = False
     found_running: bool = False

@@ -12,7 +12,7 @@ from klosdbg.views import data
 from klosdbg.views.base import Style
 
 Row = Mapping[str, object]
-_MOST_ROWS = 4096
+_MOST_ROWS = 1 << 14
 _NOT_XML = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
 
 

@@ -4,6 +4,7 @@ from klosdbg.errors import CommandError, ProtocolError
 from klosdbg.read import read_cpu
 from klosdbg.server.client import Client
 from klosdbg.server.hub import Hub
+from klosdbg.server.loads import LOADED, why_not_loaded
 from klosdbg.server.reading import BadRequest, memory_request, register, values
 from klosdbg.server.registers import Described
 from klosdbg.wire.rsp_requests import VContAction, parse_breakpoint, parse_vcont
@@ -144,6 +145,9 @@ def _write(hub: Hub, client: Client, chosen: Described, value: int) -> None:
     writer = hub.target.register_writer
     if writer is None or hub.thread(client).frame is not None:
         raise CommandError("only the registers of the running thread can be written")
+    why = why_not_loaded(hub.target, chosen.name, value) if chosen.name in LOADED else None
+    if why:
+        raise CommandError(f"the processor would not load {value:#x} into {chosen.name}: {why}")
     pc = hub.layout.pc
     if chosen.name == pc and client.linear_pc:
         cpu = read_cpu(hub.target)

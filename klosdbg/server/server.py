@@ -14,7 +14,7 @@ from klosdbg.server.listen import Listener, listen
 from klosdbg.server.packets import answer
 from klosdbg.server.running import interrupt
 from klosdbg.session import Session
-from klosdbg.wire.rsp import Interrupt, Nack, Packet, RspEvent
+from klosdbg.wire.rsp import BadPacket, Interrupt, Junk, Nack, Packet, RspEvent
 
 MOST_CLIENTS = 32
 _TURN = 16
@@ -131,11 +131,15 @@ class Server:
 
     def _take(self, client: Client, event: RspEvent) -> None:
         if isinstance(event, Packet):
+            client.greeted = True
             answer(self.hub, client, event.payload)
         elif isinstance(event, Interrupt):
             interrupt(self.hub, client)
         elif isinstance(event, Nack):
             client.repeat()
+        elif isinstance(event, Junk | BadPacket) and not client.greeted:
+            # A browser can be made to post packets to a port of this machine, after its own header.
+            raise Gone("it does not speak GDB's protocol")
 
     def _guard(self, client: Client, act: Callable[[Client], None]) -> None:
         if client not in self.hub.clients:

@@ -239,6 +239,35 @@ def test_gdb_lldb_and_our_own_client_at_once(klos: str) -> None:
     assert "observes" in said
 
 
+def test_a_selector_is_written_only_where_the_processor_would_load_it(
+    klos: str, raw: Connect
+) -> None:
+    client = raw(klos)
+    description = client.ask(b"qXfer:features:read:target.xml:0,4000")[1:]
+    names = re.findall(rb'<reg name="(\w+)"', description)
+
+    def write(name: bytes, value: int) -> bytes:
+        return client.ask(
+            b"P%x=%b" % (names.index(name), value.to_bytes(4, "little").hex().encode())
+        )
+
+    was_cs = client.ask(b"p%x" % names.index(b"cs"))
+    at_cpl_3 = was_cs.startswith(b"1b")
+    for name, value, why in (
+        (b"ds", 0x48, b"#NP"),
+        (b"es", 0x28, b"no code or data"),
+        (b"ss", 0, b"null"),
+        (b"gs", 0xFFF8, b"#NP"),
+        (b"cs", 0x20, b"#GP"),
+    ):
+        assert why in write(name, value), (name, value)
+    assert write(b"gs", 0) == b"OK"
+    assert write(b"gs", 0x23) == b"OK"
+    assert client.ask(b"p%x" % names.index(b"gs")) == b"23000000"
+    assert (b"#GP" in write(b"fs", 0x10)) == at_cpl_3
+    assert client.ask(b"p%x" % names.index(b"cs")) == was_cs
+
+
 def test_the_end_of_qemu_is_the_end_of_the_server(raw: Connect, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     path = f"{tmp_path}/s"

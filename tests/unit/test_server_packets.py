@@ -208,6 +208,20 @@ def test_a_hostile_client_harms_nobody(
         until(lambda: not served.hub.clients)
 
 
+def test_a_browser_is_dropped_before_its_packets_count(tmp_path: Path) -> None:
+    post = b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n" + encode(b"Mc0100000,1:90") * 2
+    with server(tmp_path) as (served, _control, path), socket.socket(socket.AF_UNIX) as browser:
+        before = served.hub.target.linear.read(0xC0100000, 1)
+        browser.connect(path)
+        browser.settimeout(20)
+        browser.sendall(post)
+        with suppress(ConnectionResetError):
+            while browser.recv(100):
+                pass
+        until(lambda: not served.hub.clients)
+        assert served.hub.target.linear.read(0xC0100000, 1) == before != b"\x90"
+
+
 def test_a_client_that_vanishes_leaves_no_breakpoints(tmp_path: Path) -> None:
     with server(tmp_path) as (_served, control, path):
         client = Raw(path)
