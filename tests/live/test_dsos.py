@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import pytest
 from klosdbg.errors import CommandError
+from klosdbg.klos.abi import KlosInfo
+from klosdbg.klos.layout import members
 from tests.build import make
 from tests.live.driver import Driver, assert_fits, driving
 from tests.live.klos import GUEST, IMAGE
@@ -107,3 +109,62 @@ def test_without_relocations_the_audit_says_so(ready: Driver) -> None:
     with pytest.raises(CommandError, match=r"no relocation within 0\.3 s, after 0 of 1"):
         ready.line("dsos audit --at-every-relocation 1")
     ready.session.timeout = 20
+
+
+def written(driver: Driver, field: str, value: int) -> int:
+    """Write a field of klos_info, and return what it held."""
+    info = driver.models("klos")
+    offset = next(member.offset for member in members(KlosInfo) if member.name == field)
+    width = next(member.size for member in members(KlosInfo) if member.name == field)
+    driver.line(f"set {info['address'] + offset:#x} {value} -w {' bw d'[width]}")
+    return int(info[field])
+
+
+def test_a_guest_without_dsos(ready: Driver) -> None:
+    """A null selector is no DSOS, and the error says where to look."""
+    before = written(ready, "dsos", 0)
+    with pytest.raises(CommandError, match=r"no DSOS: klos_info\.dsos is 0x0000: null"):
+        ready.line("dsos")
+    assert {"dsos-missing"} <= {f["rule"] for f in ready.models("dsos audit")["findings"]}
+    written(ready, "dsos", before)
+    assert ready.models("dsos audit")["findings"] == []
+
+
+@pytest.mark.parametrize("how", ["probe", "mailbox"])
+def test_a_mailbox_that_never_answers(ready: Driver, how: str) -> None:
+    """A time-out; the request is taken back, and DSOS is where it was."""
+    dsos = ready.models("dsos")
+    mailbox = ready.models("klos")["mailbox"]
+    scratch = ready.models("klos")["relocation_log"]["address"]
+    written(ready, "mailbox", scratch)
+    ready.line(f"set {scratch:#x} 0")
+    ready.session.timeout = 0.3
+    with pytest.raises(CommandError, match=r"did not answer .* taken back"):
+        ready.line(f"dsos trigger --how {how}")
+    ready.session.timeout = 20
+    written(ready, "mailbox", mailbox)
+    assert ready.models("dsos")["selector"] == dsos["selector"]
+    assert ready.models("mailbox ping 4")["result"] == 4
+
+
+def test_a_relocation_in_progress(ready: Driver) -> None:
+    """Stopped inside the guest's relocation nothing is judged; behind it all agrees."""
+    with pytest.raises(CommandError, match="stopped"):
+        stop_at(ready, "random_below")
+    ready.line("finish")
+    found = ready.models("dsos audit")["findings"]
+    assert [f["rule"] for f in found] == ["relocation-in-progress"]
+    assert ready.models("dsos")["sequence"] % 2
+    assert "under way" in ready.line("dsos")
+    ready.line("until return_gate")
+    assert ready.models("dsos audit")["findings"] == []
+    assert ready.models("dsos trigger")["wrong_sites"] == []
+
+
+def stop_at(driver: Driver, name: str) -> None:
+    """Ask for a relocation, and stop on its way."""
+    driver.line(f"b {name}")
+    try:
+        driver.line("mailbox relocate 1")
+    finally:
+        driver.line(f"del {driver.session.breakpoints[-1].number}")
