@@ -24,7 +24,11 @@ _COUNT = 10000
         metavar=("A", "B"),
         help="judge code from A to B; elsewhere the guest runs at full speed",
     ),
-    arg("--deliver", action="store_true", help="make the guest take the exception (changes it)"),
+    arg(
+        "--deliver",
+        action="store_true",
+        help="make the guest take the exception (this changes the guest)",
+    ),
     example="silicon --until klos_ready",
     group="run",
 )

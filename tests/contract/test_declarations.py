@@ -14,7 +14,7 @@ COMMANDS = list(dict.fromkeys(collect().values()))
 WIDTH = 80
 
 # A new command belongs into exactly one of these, or it declares that it reads.
-WRITES = {"set", "mailbox", "selftest", "attack", "bench-services", "dsos trigger"}
+WRITES = {"set", "silicon", "mailbox", "selftest", "attack", "bench-services", "dsos trigger"}
 RUNS = {"rs", "rc", "c", "s", "n", "until", "finish", "interrupt", "reset", "detach", "dsos watch"}
 TOUCHES_NO_GUEST = {"quit", "help", "decode", "doctor", "sym", "console", "b", "del", "info b"}
 TOUCHES_NO_GUEST |= {"echo", "snaps", "at", "expect", "export", "bench"}

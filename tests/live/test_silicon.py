@@ -1,0 +1,215 @@
+"""What hardware would have done: the probe guest, KLOS, Bochs and the host's processor agree."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from klosdbg.errors import CommandError, UsageError
+from klosdbg.klos.outcomes import read_outcomes
+from klosdbg.targets.probe import PROBE_IMAGE, run_probe
+from klosdbg.x86.enforcement import ProbeReport, decode_probe_report
+from tests import bochs
+from tests.build import make
+from tests.live.driver import KLOS, Driver, assert_fits, driving, needs_klos
+from tests.live.test_hostprobe import HOSTPROBE, ask
+from tests.live.test_probe import NOT_ENFORCED_BY_TCG, QEMU
+
+pytestmark = [
+    pytest.mark.qemu,
+    pytest.mark.skipif(not shutil.which(QEMU), reason="apt install qemu-system-x86"),
+    pytest.mark.xdist_group("silicon"),
+]
+
+# The guest's own debug register fires at this row before a breakpoint of ours can.
+NOT_STOPPED_AT = {"dr0-execute"}
+INSTRUCTIONS = 20
+"""Enough to end each row: sixteen elements of a string, or the way to the handler of its end."""
+
+Found = dict[str, list[dict[str, Any]]]
+
+
+@contextmanager
+def probe(*extra: str) -> Iterator[Driver]:
+    make(PROBE_IMAGE.parents[1])
+    with driving(PROBE_IMAGE, "-cpu", "max", *extra) as driver:
+        yield driver
+
+
+def at_row(driver: Driver, row: str) -> None:
+    driver.line(f"until row_{row.replace('-', '_')}")
+
+
+def run_rows(console: Path, option: str) -> tuple[Found, ProbeReport]:
+    """Judge every row of the probe; return what was refused in each, and the guest's report."""
+    rows = [row.id for row in run_probe("tcg", QEMU, PROBE_IMAGE).rows]
+    found: Found = {}
+    with probe("-debugcon", f"file:{console}") as driver:
+        for row in rows:
+            if row not in NOT_STOPPED_AT:
+                at_row(driver, row)
+                document = driver.models(f"silicon -n {INSTRUCTIONS} {option}")
+                found[row] = document["refused"]
+        driver.line("until leave_machine")
+    return found, decode_probe_report(console.read_text())
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return run_rows(tmp_path_factory.mktemp("passed") / "console", "")[0]
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, ProbeReport]:
+    return run_rows(tmp_path_factory.mktemp("delivered") / "console", "--deliver")
+
+
+def test_every_violation_is_found_and_no_other(passed: Found) -> None:
+    """The 26 segment violations, #AC, ICEBP and the limit before a page fault: one each."""
+    assert {row for row, refused in passed.items() if refused} == NOT_ENFORCED_BY_TCG
+    assert {row: len(refused) for row, refused in passed.items() if len(refused) > 1} == {}
+    segment_rules = NOT_ENFORCED_BY_TCG - {"icebp", "alignment-check", "limit-before-page-fault"}
+    assert len(segment_rules) == 26
+
+
+def test_the_exception_is_the_expected_one(passed: Found) -> None:
+    """Vector and error code are those that the row expects of hardware, at the row's address."""
+    lines = PROBE_IMAGE.with_suffix(".sym").read_text().splitlines()
+    symbols = {line.split()[2]: int(line.split()[0], 16) for line in lines}
+    expected = {row.id: row.expected for row in run_probe("tcg", QEMU, PROBE_IMAGE).rows}
+    for row in NOT_ENFORCED_BY_TCG:
+        (refused,) = passed[row]
+        assert refused["exception"] == expected[row], row
+        assert refused["linear"] == symbols[f"row_{row.replace('-', '_')}"], row
+
+
+def test_delivered_rows_end_as_on_hardware(delivered: tuple[Found, ProbeReport]) -> None:
+    """With the exceptions delivered, the guest reports no difference to hardware any more."""
+    found, report = delivered
+    assert report.complete
+    assert [f"{row.id}: {row.got}" for row in report.rows if not row.enforced] == []
+    assert {row for row, refused in found.items() if refused} == NOT_ENFORCED_BY_TCG
+    assert all(refused["delivered"] for row in found.values() for refused in row)
+
+
+@pytest.mark.bochs
+@pytest.mark.skipif(bochs.available() is not None, reason=bochs.available() or "")
+def test_delivered_rows_end_as_under_bochs(
+    delivered: tuple[Found, ProbeReport], tmp_path: Path
+) -> None:
+    """The very outcomes are those of Bochs, which enforces everything."""
+    report = decode_probe_report(bochs.run(bochs.build_iso(PROBE_IMAGE, tmp_path)))
+    ours = {row.id: row.got for row in delivered[1].rows}
+    theirs = {row.id: row.got for row in report.rows}
+    assert {row: ours[row] for row in NOT_ENFORCED_BY_TCG} == {
+        row: theirs[row] for row in NOT_ENFORCED_BY_TCG
+    }
+
+
+def test_the_processor_agrees(passed: Found) -> None:
+    """Where a process of the host can have a row, the verdict is the host processor's."""
+    make(HOSTPROBE)
+    rows = [r for r in decode_probe_report(ask("segments32")).rows if r.tested and r.id in passed]
+    refused = {row.id: [r["exception"] for r in passed[row.id]] for row in rows}
+    assert refused == {row.id: [row.got] if row.id in NOT_ENFORCED_BY_TCG else [] for row in rows}
+    assert sum(bool(found) for found in refused.values()) >= 20
+
+
+def test_what_follows_is_counted_not_repeated(passed: Found) -> None:
+    """Eight elements past the limit are one refusal, and so is the code behind a wild jump."""
+    assert passed["rep-movsb-crossing-limit"][0]["followed"] == 7
+    assert passed["near-jmp-past-limit"][0]["followed"] == 2
+
+
+def test_a_range_is_judged_alone() -> None:
+    """Outside the range the guest runs at full speed, and --until ends it there too."""
+    with probe() as driver:
+        words = "silicon --range code_read_at_limit row_moffs_past_limit --until code_read_null_es"
+        document = driver.models(words)
+        assert document["end"] == "until"
+        names = [refused["symbol"].split("+")[0] for refused in document["refused"]]
+        assert names == [
+            "row_read_past_limit_byte",
+            "row_write_past_limit",
+            "row_read_straddling_limit",
+            "row_read_wrapping_4g",
+            "row_read_past_limit_page",
+            "row_moffs_past_limit",
+        ]
+        assert document["instructions"] < 100
+
+
+def test_text_is_readable() -> None:
+    """Exception, place, instruction and reason; what was written; nothing over 80 columns."""
+    with probe() as driver:
+        at_row(driver, "push-past-limit")
+        shown = driver.line("silicon -n 1 --deliver")
+        assert_fits(shown)
+        assert "#SS(0) 0x" in shown
+        assert "write of 4 bytes at ss:0x1000: past the limit 0xfff [limit]" in shown
+        assert "eip " in shown
+        assert shown.endswith("1 instructions: 1 refused by hardware\n")
+        assert "hardware would refuse nothing" in driver.line("silicon -n 3")
+
+
+def test_what_cannot_be_delivered() -> None:
+    """A task gate, or none, is refused in one line, and the registers stay as they were."""
+    with probe() as driver:
+        at_row(driver, "write-past-limit")
+        idt = int(driver.models("idt")["base"])
+        before = driver.line("regs")
+        driver.line(f"set {idt + 8 * 13 + 4:#x} 0x8500")
+        with pytest.raises(CommandError, match="task gate"):
+            driver.line("silicon -n 1 --deliver")
+        driver.line(f"set {idt + 8 * 13 + 4:#x} 0")
+        with pytest.raises(CommandError, match="#DF"):
+            driver.line("silicon -n 1 --deliver")
+        assert driver.line("regs") == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("-n 0", "at least 1"),
+        ("--range row_moffs_past_limit code_read_at_limit", "A first"),
+        ("--until nosuch", "no symbol"),
+    ],
+)
+def test_bad_input(words: str, message: str) -> None:
+    """Each mistake is one line that says what to write."""
+    with probe() as driver, pytest.raises((CommandError, UsageError), match=message):
+        driver.line(f"silicon {words}")
+
+
+@needs_klos
+@pytest.mark.parametrize(("option", "verdict"), [("", "not-enforced"), ("--deliver", "pass")])
+def test_an_attack_on_klos(option: str, verdict: str) -> None:
+    """DSAPP's limit is what stops dsapp-read; with the fault delivered, KLOS says so itself."""
+    with driving(KLOS) as driver:
+        driver.line("until klos_ready")
+        driver.line("b read_os")
+        with pytest.raises(CommandError, match="breakpoint"):
+            driver.line("mailbox attacks dsapp-read")
+        driver.line("del 1")
+        document = driver.models(f"silicon -n 10 {option}")
+        (refused,) = document["refused"]
+        assert (refused["rule"], refused["exception"]) == ("limit", "#GP(0)")
+        assert (refused["segment"], refused["cpl"]) == ("ds", 3)
+        assert refused["symbol"].startswith("read_os")
+        assert refused["offset"] > refused["limit"]
+        assert attack_result(driver) == verdict
+
+
+def attack_result(driver: Driver) -> str:
+    """Let KLOS finish the attack that was asked for, and read its verdict."""
+    for _ in range(100):
+        driver.session.control.resume()
+        time.sleep(0.05)
+        driver.session.control.interrupt()
+        tests = read_outcomes(driver.session.target, driver.session.symbols, "attacks").tests
+        if tests and tests[0].result != "fail":
+            return tests[0].result
+    return "it never ended"
