@@ -19,7 +19,7 @@ from klosdbg.wire.rsp import BadPacket, Interrupt, Junk, Nack, Packet, RspEvent
 MOST_CLIENTS = 32
 _TURN = 16
 _IDLE = 1.0
-_SOONEST, _LATEST = 0.0005, 0.01
+_YOUNG, _MOMENT, _LATEST = 0.05, 0.002, 0.01
 
 
 class Server:
@@ -60,12 +60,15 @@ class Server:
     def _patience(self) -> float:
         if any(client.events for client in self.hub.clients):
             return 0.0
-        if not self.hub.running:
+        control = self.hub.control
+        if control is None or not control.running:
             self._resumed_at = 0.0
-            return 0.0 if self.hub.control and self.hub.control.moved else _IDLE
+            return 0.0 if control and control.moved else _IDLE
         self._resumed_at = self._resumed_at or time.monotonic()
-        ran = time.monotonic() - self._resumed_at
-        return min(_LATEST, max(_SOONEST, ran / 4))
+        if time.monotonic() - self._resumed_at > _YOUNG:
+            return _LATEST
+        control.linger(_MOMENT)
+        return 0.0
 
     def _serve(self, timeout: float) -> None:
         """Serve every client once, waiting at most so long for one that has something to say."""
