@@ -26,7 +26,8 @@ static void fault(struct klos_frame *frame)
 		return;
 	klos_info.process_faults++;
 	current_thread()->process->public.faults++;
-	if (!in_os_code(frame) && exception_deliver(frame))
+	/* Pages of OS data can be executed as well: what stands there in registers is not for an application. */
+	if (frame->eip < APP_TOP && exception_deliver(frame))
 		return;
 	process_end(current_thread()->process, 0, frame->vector);
 }

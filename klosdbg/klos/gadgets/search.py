@@ -25,7 +25,10 @@ _SHOWN = 4
 _COMMIT = "commits with the caller's EAX: from OS code that is a request to the event core"
 _GATE = "calls the event-return gate, which refuses it while no event is handled"
 _MIDDLE = "runs {name} with the selector in the caller's EAX instead of DSOS"
-_STEPPED = "DSOS is in {register} when a fault or a single step comes, and this is no OS code"
+_STEPPED = (
+    "DSOS is in {register} when a fault or a single step comes, and this is no OS code: "
+    "a system that delivers it to an application's handler hands DSOS out"
+)
 
 
 @dataclass(frozen=True, slots=True)
