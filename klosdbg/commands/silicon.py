@@ -7,6 +7,7 @@ from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
 from klosdbg.read import resolve_code
 from klosdbg.session import Session
+from klosdbg.trace.scope import Everywhere, InProcess, InRange, Scope
 from klosdbg.trace.silicon import Bounds, SiliconRun
 
 _COUNT = 10000
@@ -24,6 +25,7 @@ _COUNT = 10000
         metavar=("A", "B"),
         help="judge code from A to B; elsewhere the guest runs at full speed",
     ),
+    arg("--process", metavar="P", help="judge what this process of KLOS executes: name or pid"),
     arg(
         "--deliver",
         action="store_true",
@@ -39,6 +41,7 @@ def silicon(session: Session, args: Namespace) -> object:
         session.target,
         session.symbols,
         _bounds(session, args),
+        _scope(session, args),
         delivers=args.deliver,
         breakpoints=[b.address for b in session.breakpoints],
         progress=session.progress,
@@ -57,21 +60,25 @@ def _bounds(session: Session, args: Namespace) -> Bounds:
     if args.count is not None and args.count < 1:
         raise UsageError("silicon: the count is at least 1")
     until = _address(session, args.until) if args.until else None
-    within = _range(session, *args.range) if args.range else None
-    endless = until is not None or within is not None
+    endless = until is not None or args.range or args.process
     return Bounds(
         count=args.count or (None if endless else _COUNT),
         until=until,
-        within=within,
         seconds=session.timeout,
     )
 
 
-def _range(session: Session, first: str, last: str) -> tuple[int, int]:
-    ends = _address(session, first), _address(session, last)
-    if ends[0] > ends[1]:
+def _scope(session: Session, args: Namespace) -> Scope:
+    if args.range and args.process:
+        raise UsageError("silicon: one of --range and --process")
+    if args.process:
+        return InProcess(session.target, session.symbols, args.process)
+    if not args.range:
+        return Everywhere()
+    first, last = (_address(session, wanted) for wanted in args.range)
+    if first > last:
         raise UsageError("silicon: the range ends before it begins: write --range A B, A first")
-    return ends
+    return InRange(session.target, session.symbols, first, last)
 
 
 def _address(session: Session, wanted: str) -> int:

@@ -9,6 +9,7 @@ from klosdbg.ports import RunControl, Symbols, Target
 from klosdbg.read import read_cpu
 from klosdbg.trace.code_cache import CodeCache
 from klosdbg.trace.deliver import deliver
+from klosdbg.trace.scope import Scope
 from klosdbg.trace.silicon_models import End, Refused, SiliconReport
 from klosdbg.trace.step_registers import StepRegisters
 from klosdbg.x86.branch import linear_address
@@ -18,7 +19,6 @@ from klosdbg.x86.descriptor import Gate, decode_gate
 from klosdbg.x86.disasm import disassemble
 from klosdbg.x86.silicon import AC, Verdict, Violation, judge
 
-_SHORT_RANGE = 0x800
 _PF = 14
 _VECTORS = 32
 _PROGRESS_EVERY = 256
@@ -28,15 +28,10 @@ _RETRANSLATE = ("invlpg", "lgdt", "lldt")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When to end: after ``count`` instructions, at ``until``, after ``seconds``; None for never.
-
-    ``within`` is the range of linear addresses, its last one included, outside which the guest
-    runs at full speed.
-    """
+    """When to end: after ``count`` instructions, at ``until``, after ``seconds``; None: never."""
 
     count: int | None = None
     until: int | None = None
-    within: tuple[int, int] | None = None
     seconds: float | None = None
 
 
@@ -48,6 +43,7 @@ class SiliconRun:
         target: Target,
         symbols: Symbols | None,
         bounds: Bounds,
+        scope: Scope,
         *,
         delivers: bool = False,
         breakpoints: Collection[int] = (),
@@ -56,6 +52,7 @@ class SiliconRun:
         if target.control is None:
             raise CommandError(f"{target.name} cannot run: it is a recording")
         self._target, self._symbols, self._bounds = target, symbols, bounds
+        self._scope = scope
         self._control: RunControl = target.control
         self._delivers, self._breakpoints = delivers, frozenset(breakpoints)
         self._progress = progress
@@ -70,7 +67,6 @@ class SiliconRun:
 
     def run(self) -> SiliconReport:
         """Run to an end; on Ctrl-C stop the guest, and report what was found."""
-        self._arm(self._entries())
         try:
             return self._report(self._until_the_end())
         except KeyboardInterrupt:
@@ -85,7 +81,7 @@ class SiliconRun:
         cpu = self._registers.read()
         while not self._late():
             end = None
-            if self._inside(cpu.linear_pc):
+            if self._scope.holds(cpu):
                 self._step(cpu)
             else:
                 end = self._run_in()
@@ -118,8 +114,8 @@ class SiliconRun:
             self._deliver(cpu, verdict.violation)
         else:
             self._step_watched(cpu, verdict)
-        if self._bounds.within is not None:
-            self._note_departure(cpu, verdict)
+        if not self._scope.holds(self._registers.read()):
+            self._scope.left(cpu.linear_pc, verdict.operation.size)
 
     def _execute(self, cpu: Cpu, verdict: Verdict) -> None:
         self._shut_down = self._control.step().reason == "shutdown"
@@ -202,12 +198,9 @@ class SiliconRun:
             place + access.size - 1 for place, access in zip(places, writes, strict=True)
         )
 
-    def _inside(self, pc: int) -> bool:
-        within = self._bounds.within
-        return within is None or within[0] <= pc <= within[1]
-
     def _run_in(self) -> End | None:
-        """Let the guest run until it enters the range."""
+        """Let the guest run until it comes into the scope."""
+        self._arm()
         self._control.resume()
         self._last = None
         while True:
@@ -225,44 +218,21 @@ class SiliconRun:
         self._shut_down = event.reason == "shutdown"
         return "interrupt" if event.reason == "interrupt" else None
 
-    def _entries(self) -> set[int]:
-        """List where a guest that runs is to be stopped: at every instruction of a short range.
-
-        Of a longer one at its symbols; ``_note_departure`` adds where it may come back to.
-        """
-        if self._bounds.within is None:
-            return set()
-        first, last = self._bounds.within
-        names = self._symbols.names() if self._symbols else []
-        places = [self._symbols.address(name) for name in names] if self._symbols else []
-        found = {first, *(p for p in places if p is not None and first < p <= last)}
-        if last - first < _SHORT_RANGE:
-            starts = sorted(found)
-            ends = [*(start - 1 for start in starts[1:]), last]
-            found = {a for cut in zip(starts, ends, strict=True) for a in self._sweep(*cut)}
-        return found if self._bounds.until is None else found | {self._bounds.until}
-
-    def _note_departure(self, cpu: Cpu, verdict: Verdict) -> None:
-        """Where an instruction left the range, stop the guest when it comes back."""
-        if not self._inside(self._registers.read().linear_pc):
-            places = (cpu.linear_pc, cpu.linear_pc + verdict.operation.size)
-            self._arm({place for place in places if self._inside(place)})
-
-    def _arm(self, places: set[int]) -> None:
-        for address in places - self._armed:
+    def _arm(self) -> None:
+        """Set breakpoints where the guest may come into the scope, and at the end of the run."""
+        until = self._bounds.until
+        wanted = self._scope.entries() | (set() if until is None else {until})
+        for address in self._armed - wanted:
+            self._control.remove(address)
+        for address in wanted - self._armed:
             self._control.insert(address)
-            self._armed.add(address)
+        self._armed = wanted
 
     def _disarm(self) -> None:
         if not self._control.running:
             for address in self._armed:
                 self._control.remove(address)
-            self._armed.clear()
-
-    def _sweep(self, start: int, last: int) -> list[int]:
-        bits = read_cpu(self._target).code_bits
-        code = self._target.linear.read(start, last - start + 1)
-        return [i.address for i in disassemble(code, start, bits, len(code))]
+            self._armed = set()
 
     def _late(self) -> bool:
         seconds = self._bounds.seconds

@@ -20,12 +20,12 @@ _BROKEN = {
 }
 _KINDS = ("read-only", "code-write", "execute-only", "null")
 _ENDS = {
-    "count": "{n} instructions",
-    "until": "{n} instructions, to the address",
-    "breakpoint": "{n} instructions, to a breakpoint",
-    "shutdown": "{n} instructions, until the guest shut down",
-    "interrupt": "{n} instructions, until Ctrl-C",
-    "time-out": "{n} instructions, until time was up",
+    "count": "{n}",
+    "until": "{n}, to the address",
+    "breakpoint": "{n}, to a breakpoint",
+    "shutdown": "{n}, until the guest shut down",
+    "interrupt": "{n}, until Ctrl-C",
+    "time-out": "{n}, until time was up",
 }
 
 
@@ -34,8 +34,12 @@ def _(model: SiliconReport, style: Style) -> str:
     blocks = [_refused_text(refused, style) for refused in model.refused]
     count = len(model.refused)
     verdict = f"{count} refused by hardware" if count else "hardware would refuse nothing"
-    ended = _ENDS[model.end].format(n=model.instructions)
-    return "\n".join([*blocks, f"{ended}: {style.paint('red' if count else 'green', verdict)}"])
+    ended = _ENDS[model.end].format(n=_counted(model.instructions, "instruction"))
+    painted = style.paint("red" if count else "green", verdict)
+    place = f" <{model.symbol}>" if model.symbol else ""
+    return "\n".join(
+        [*blocks, f"{ended}: {painted}", f"now at {model.cs:04x}:{model.eip:08x}{place}"]
+    )
 
 
 @data.register
@@ -57,11 +61,20 @@ def _refused_text(refused: Refused, style: Style) -> str:
     lines = [f"{exception} {style.address(refused.linear)}, ring {refused.cpl}"]
     lines += [f"{_INDENT}{refused.instruction}", *_wrapped(_sentence(refused))]
     if refused.followed:
-        lines += _wrapped(f"{refused.followed} instructions after it lay past the limit too")
+        lines += _wrapped(_followed(refused))
     if refused.delivered:
         rows = [(w.where, f"{w.before} -> {w.after}") for w in refused.delivered]
         lines += [f"{_INDENT}delivered; changed:", columns(rows, indent=2 * _INDENT)]
     return "\n".join(lines)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
+
+
+def _followed(refused: Refused) -> str:
+    what = "element" if refused.instruction.startswith("rep") else "instruction"
+    return f"so were {_counted(refused.followed, what)} after it"
 
 
 def _wrapped(sentence: str) -> list[str]:
@@ -76,7 +89,7 @@ def _sentence(refused: Refused) -> str:
     if broken.rule == "icebp":
         return f"{why} [{broken.rule}]"
     verb = "fetch" if broken.access == "execute" else broken.access
-    size = f"{broken.size} byte{'s' if broken.size != 1 else ''}"
+    size = _counted(broken.size, "byte")
     selector = f"{broken.register.selector:#06x}"
     what = f"{selector} is {why}" if broken.rule in _KINDS else why
     return f"{verb} of {size} at {broken.segment}:{broken.offset:#x}: {what} [{broken.rule}]"

@@ -151,7 +151,7 @@ def test_text_is_readable() -> None:
         assert "#SS(0) 0x" in shown
         assert "write of 4 bytes at ss:0x1000: past the limit 0xfff [limit]" in shown
         assert "eip " in shown
-        assert shown.endswith("1 instructions: 1 refused by hardware\n")
+        assert "\n1 instruction: 1 refused by hardware\nnow at 0008:" in shown
         assert "hardware would refuse nothing" in driver.line("silicon -n 3")
 
 
@@ -182,6 +182,23 @@ def test_bad_input(words: str, message: str) -> None:
     """Each mistake is one line that says what to write."""
     with probe() as driver, pytest.raises((CommandError, UsageError), match=message):
         driver.line(f"silicon {words}")
+
+
+@needs_klos
+def test_a_process_is_judged_alone() -> None:
+    """What it executes is judged whenever it runs; its end, and who there is, are told."""
+    with driving(KLOS) as driver:
+        driver.line("until klos_ready")
+        driver.line("c &")
+        time.sleep(0.3)
+        driver.line("interrupt")
+        document = driver.models("silicon --process ping -n 300")
+        assert (document["end"], document["instructions"]) == ("count", 300)
+        assert document["refused"] == []
+        name = next(p for p in driver.models("ps")["processes"] if p["name"] == "ping")
+        assert driver.models("regs")["cr3"] == name["cr3"]
+        with pytest.raises(CommandError, match="no process is 'nosuch': there are"):
+            driver.line("silicon --process nosuch")
 
 
 @needs_klos
