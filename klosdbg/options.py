@@ -71,13 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     opened = verbs.add_parser("open", help="look at a capture or a core", parents=[common])
     opened.add_argument("file", metavar="FILE", help="a .klos capture, or dump-guest-memory's core")
     _add_serve(verbs.add_parser("serve", help="let many gdbs at one guest", parents=[common]))
-    for verb in (run, attach, opened):
-        _add_listen(verb, required=False)
     replay = verbs.add_parser(
         "replay", help="boot a capture of --deterministic again", parents=[common]
     )
     replay.add_argument("file", metavar="FILE.klos", help="the capture; it runs code: trust it")
     replay.add_argument("--headless", action="store_true", help="no window")
+    for verb in (run, attach, opened, replay):
+        _add_listen(verb, required=False)
     verbs.add_parser("decode", help="decode a hardware structure, offline", add_help=False)
     verbs.add_parser("doctor", help="what is installed, and what the accelerator enforces")
     verbs.add_parser("gdb-init", help="print the line that loads klosdbg into gdb")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from klosdbg.errors import TargetTimeout
-from klosdbg.ports import RunControl, StopEvent
+from klosdbg.ports import Reverse, RunControl, StopEvent
 
 _TURN = 0.02
 
@@ -75,3 +75,26 @@ class SharedControl:
             return None
         self.moved = False
         return self._control.wait(0)
+
+
+class SharedReverse:
+    """Running backwards, noticed as ``SharedControl`` notices a run."""
+
+    def __init__(self, reverse: Reverse, control: SharedControl) -> None:
+        self._reverse = reverse
+        self._control = control
+
+    def step_back(self) -> StopEvent:
+        """Go back one instruction."""
+        self._control.moved = True
+        return self._reverse.step_back()
+
+    def resume_back(self) -> None:
+        """Run backwards to a breakpoint, or to where the recording began."""
+        self._control.moved = True
+        self._reverse.resume_back()
+
+    def back_to_write(self, address: int, size: int) -> StopEvent:
+        """Run backwards to the last write to a linear address."""
+        self._control.moved = True
+        return self._reverse.back_to_write(address, size)

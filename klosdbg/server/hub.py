@@ -10,7 +10,7 @@ from klosdbg.errors import CommandError, KlosdbgError, TargetError, TargetLost, 
 from klosdbg.ports import StopEvent
 from klosdbg.read import read_cpu
 from klosdbg.server.client import Client
-from klosdbg.server.control import SharedControl
+from klosdbg.server.control import SharedControl, SharedReverse
 from klosdbg.server.registers import Layout
 from klosdbg.server.threads import ALONE, GuestThread, read_guest_threads
 from klosdbg.session import Session
@@ -27,7 +27,9 @@ class Hub:
     def __init__(self, base: Session, serve: Callable[[float], None]) -> None:
         target = base.live
         self.control = SharedControl(target.control, serve) if target.control else None
-        self.target = replace(target, control=self.control, close=lambda: None)
+        reverse = target.reverse
+        back = SharedReverse(reverse, self.control) if reverse and self.control else None
+        self.target = replace(target, control=self.control, reverse=back, close=lambda: None)
         self.layout = Layout(target.address_bits == 64)
         self.clients: list[Client] = []
         self.controller: Client | None = None

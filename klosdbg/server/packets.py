@@ -19,6 +19,7 @@ _FEATURES = (
     f"PacketSize={PACKET_SIZE:x};QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;"
     "qXfer:osdata:read+;vContSupported+;swbreak+;hwbreak+;binary-upload+;error-message+"
 ).encode()
+_BACKWARDS = b";ReverseStep+;ReverseContinue+"
 
 
 def answer(hub: Hub, client: Client, payload: bytes) -> None:
@@ -37,15 +38,15 @@ def _guarded(handler: Answer, hub: Hub, client: Client, payload: bytes) -> bytes
         return b"E22"
     except KlosdbgError as error:
         code = error_code(error)
-        wordy = "error-message" in client.features or payload[:1] in b"ZvcsCSPGMX"
+        wordy = "error-message" in client.features or payload[:1] in b"ZvcsCSPGMXb"
         plain = isinstance(error, MemoryFault | TargetRunning)
         return b"E%02x" % code if plain or not wordy else f"E.{error}".encode()
 
 
-def _supported(_hub: Hub, client: Client, payload: bytes) -> bytes:
+def _supported(hub: Hub, client: Client, payload: bytes) -> bytes:
     asked = payload.decode("latin-1").partition(":")[2].split(";")
     client.features = frozenset(name[:-1] for name in asked if name.endswith("+"))
-    return _FEATURES
+    return _FEATURES + (_BACKWARDS if hub.target.reverse else b"")
 
 
 def _no_ack(_hub: Hub, client: Client, _payload: bytes) -> bytes:
@@ -147,6 +148,7 @@ _HANDLERS: dict[bytes, Answer] = {
     b"C": running.resume,
     b"s": running.resume,
     b"S": running.resume,
+    b"b": running.go_back,
     b"vCont": running.resume_threads,
     b"vCont?": running.list_actions,
     b"H": _choose_thread,

@@ -65,6 +65,20 @@ def _act(hub: Hub, client: Client, steps: bool) -> bytes | None:
     return None
 
 
+def go_back(hub: Hub, client: Client, payload: bytes) -> bytes | None:
+    """Answer ``bs`` and ``bc``; empty where the guest is no replay."""
+    back = hub.target.reverse
+    if back is None or payload not in (b"bs", b"bc"):
+        return b""
+    hub.require_control(client)
+    if payload == b"bs":
+        back.step_back()
+    else:
+        back.resume_back()
+    client.waiting = True
+    return None
+
+
 def _stop(hub: Hub, client: Client) -> bytes:
     interrupt(hub, client)
     return b"OK"

@@ -44,10 +44,14 @@ def gdb(path: str, *commands: str, image: Path | None = None, line: str = "") ->
     words += ["-ex", line] if line else []
     for command in ("set pagination off", "set width 0", f"target remote {path}", *commands):
         words += ["-ex", command]
-    ran = subprocess.run(
-        words, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-    )
-    return ran.stdout + ran.stderr
+    return subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    ).stdout
 
 
 @dataclass

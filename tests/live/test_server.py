@@ -29,7 +29,7 @@ SAME_AS_THE_SHELL = (
     "klos", "ps --all", "threads", "services", "handlers", "frames", "gdt", "ldt", "idt",
     "gdt 3", "tss", "iomap", "port 0x3f8", "regs", "sregs", "sel 0x1b", "mem klos_ready 32",
     "dis klos_ready", "sym klos_ready", "ivt", "help", "help gdt", "gdt --json", "sel", "gtd",
-    "mem 0x30000000 4",
+    "mem 0x30000000 4", "expect '1 == 1'", "events show", "snaps", "info b",
 )  # fmt: skip
 
 
@@ -297,3 +297,16 @@ def test_a_capture_is_served_read_only(tmp_path: Path) -> None:
     assert re.search(r"\* 1 +Thread .* klos_ready", said)
     assert "<klos_ready>" in said
     assert said.count("cannot run: it is a recording") == 2
+
+
+@needs_gdb
+def test_gdb_goes_back_in_a_replay(tmp_path: Path) -> None:
+    capture = tmp_path / "bug.klos"
+    words = ("-o", str(capture), "--deterministic", "--headless", "-c", "until klos_ready")
+    ran = klosdbg("capture", *words, "--", "-m", "32")
+    assert ran.code == 0, ran.err
+    with serving("replay", str(capture), "--headless", "-c", "until klos_ready") as path:
+        said = gdb(path, "stepi", "reverse-stepi", "p $pc", "stepi", "p $pc", image=KLOS)
+    assert "this is where the recording ends" in said
+    assert re.search(r"\$1 = .* <system_main\+", said)
+    assert re.search(r"\$2 = .* <klos_ready>", said)
