@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from klosdbg.commands import collect
 from klosdbg.frontend import Frontend
 from klosdbg.session import Session
 from klosdbg.targets.live import connect
@@ -25,12 +26,11 @@ needs_lldb = pytest.mark.skipif(shutil.which("lldb") is None, reason="no lldb: a
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos]
 
 Connect = Callable[[str], Raw]
-SAME_AS_THE_SHELL = (
-    "klos", "ps --all", "threads", "services", "handlers", "frames", "gdt", "ldt", "idt",
-    "gdt 3", "tss", "iomap", "port 0x3f8", "regs", "sregs", "sel 0x1b", "mem klos_ready 32",
-    "dis klos_ready", "sym klos_ready", "ivt", "help", "help gdt", "gdt --json", "sel", "gtd",
-    "mem 0x30000000 4", "expect '1 == 1'", "events show", "snaps", "info b",
+OTHERS = (
+    "ps --all", "gdt 3", "mem klos_ready 32", "sym klos_ready", "help", "help gdt", "gdt --json",
+    "sel", "gtd", "mem 0x30000000 4", "expect '1 == 1'", "events show", "snaps", "info b",
 )  # fmt: skip
+SAME_AS_THE_SHELL = (*OTHERS, *sorted({c.example for c in collect().values() if c.reads}))
 
 
 @pytest.fixture(scope="module")
