@@ -4,7 +4,7 @@
  */
 #include "os.h"
 
-#define EVENTS 1024
+#define EVENTS 8192
 
 extern char os_text_start[], os_text_end[];
 
