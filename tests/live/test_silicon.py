@@ -189,14 +189,11 @@ def test_a_process_is_judged_alone() -> None:
     """What it executes is judged whenever it runs; its end, and who there is, are told."""
     with driving(KLOS) as driver:
         driver.line("until klos_ready")
-        driver.line("c &")
-        time.sleep(0.3)
-        driver.line("interrupt")
+        assert await_process(driver, "ping")
         document = driver.models("silicon --process ping -n 300")
         assert (document["end"], document["instructions"]) == ("count", 300)
         assert document["refused"] == []
-        name = next(p for p in driver.models("ps")["processes"] if p["name"] == "ping")
-        assert driver.models("regs")["cr3"] == name["cr3"]
+        assert int(driver.models("regs")["cr3"], 16) == await_process(driver, "ping")
         with pytest.raises(CommandError, match="no process is 'nosuch': there are"):
             driver.line("silicon --process nosuch")
 
@@ -220,12 +217,26 @@ def test_an_attack_on_klos(option: str, verdict: str) -> None:
         assert attack_result(driver) == verdict
 
 
+def await_process(driver: Driver, name: str) -> int:
+    """Let KLOS run until there is a process of that name; return its CR3."""
+    for _ in range(100):
+        found = [p["cr3"] for p in driver.models("ps")["processes"] if p["name"] == name]
+        if found:
+            return int(found[0])
+        run_a_little(driver)
+    raise AssertionError(f"there is no process {name}")
+
+
+def run_a_little(driver: Driver) -> None:
+    driver.session.control.resume()
+    time.sleep(0.05)
+    driver.session.control.interrupt()
+
+
 def attack_result(driver: Driver) -> str:
     """Let KLOS finish the attack that was asked for, and read its verdict."""
     for _ in range(100):
-        driver.session.control.resume()
-        time.sleep(0.05)
-        driver.session.control.interrupt()
+        run_a_little(driver)
         tests = read_outcomes(driver.session.target, driver.session.symbols, "attacks").tests
         if tests and tests[0].result != "fail":
             return tests[0].result

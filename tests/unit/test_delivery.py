@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.delivery import Delivery, Fault, plan_delivery
-from tests.unit.test_silicon_rules import GDT_AT, cpu, segment
+from tests.processors import GDT_AT, cpu, segment
 
 GP = Fault(13, 0, 0x1000)
 DB = Fault(1, None, 0x1001)
