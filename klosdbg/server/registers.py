@@ -20,7 +20,7 @@ _SELECTORS = ("cs", "ss", "ds", "es", "fs", "gs")
 _FPU = ("fctrl", "fstat", "ftag", "fiseg", "fioff", "foseg", "fooff", "fop")
 _CONTROL = ("cr0", "cr2", "cr3", "cr4", "efer")
 _NOT_HIDDEN = ("cr", "dr", "efer", "cpl", "eip", "rip")
-_ALL, _ALL_TYPE = "system", "klosdbg_system"
+_ALL, _ALL_TYPE, _PARTS_TYPE = "system", "klosdbg_system", "klosdbg_system_parts"
 _POINTERS = {"esp": "data_ptr", "ebp": "data_ptr", "rsp": "data_ptr", "rbp": "data_ptr"}
 _VECTOR = (
     '<vector id="v4f" type="ieee_single" count="4"/><vector id="v2d" type="ieee_double" count="2"/>'
@@ -148,7 +148,8 @@ def _segment(name: str, width: int) -> dict[str, int]:
 
 def _structure(parts: list[Described]) -> str:
     fields = "".join(f'<field name="{part.name}" type="{part.type}"/>' for part in parts)
-    return f'<struct id="{_ALL_TYPE}">{fields}</struct>'
+    vector = f'<vector id="{_ALL_TYPE}" type="{_PARTS_TYPE}" count="1"/>'
+    return f'<struct id="{_PARTS_TYPE}">{fields}</struct>{vector}'
 
 
 def _feature(name: str, registers: list[Described], types: str = "") -> str:
