@@ -37,6 +37,8 @@ _COUNT = 10000
 def silicon(session: Session, args: Namespace) -> object:
     if session.control.running:
         raise CommandError("the guest is running: 'interrupt' it before you step it")
+    if session.tracer is not None:
+        raise CommandError("events are being recorded: 'events stop' first, then step")
     run = SiliconRun(
         session.target,
         session.symbols,

@@ -174,13 +174,14 @@ class SiliconRun:
 
     def _handlers(self, cpu: Cpu) -> dict[tuple[int, int], frozenset[int]]:
         """Map the entry points of exception handlers to the vectors that lead there."""
-        size = min(8 * _VECTORS, cpu.idtr.limit + 1)
-        raw = (
-            b"" if cpu.long_mode or cpu.real_addressing else self._memory.read(cpu.idtr.base, size)
-        )
+        if cpu.real_addressing:
+            return {}
+        step = 16 if cpu.long_mode else 8
+        size = min(step * _VECTORS, cpu.idtr.limit + 1)
+        raw = self._memory.read(cpu.idtr.base, size) or b""
         found: dict[tuple[int, int], frozenset[int]] = {}
-        for vector in range(len(raw or b"") // 8):
-            gate = decode_gate((raw or b"")[8 * vector : 8 * vector + 8])
+        for vector in range(len(raw) // step):
+            gate = decode_gate(raw[step * vector : step * (vector + 1)], cpu.long_mode)
             if isinstance(gate, Gate):
                 entry = (gate.target_selector & ~3, gate.offset)
                 found[entry] = found.get(entry, frozenset()) | {vector}

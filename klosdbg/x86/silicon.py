@@ -108,12 +108,12 @@ def _broken(cpu: Cpu, access: Access, read: ReadLinear) -> Rule | None:
 def _segment_rule(cpu: Cpu, access: Access) -> Rule | None:
     register = access.register
     if access.kind == "execute":
-        return None if _within(register, access) else "code-limit"
+        return None if _within(cpu, register, access) else "code-limit"
     if not cpu.real_addressing:
         refused = _type_rule(register, access.kind)
         if refused is not None:
             return refused
-    if _within(register, access):
+    if _within(cpu, register, access):
         return None
     return "expand-down" if _expands_down(cpu, register) else "limit"
 
@@ -133,10 +133,10 @@ def _expands_down(cpu: Cpu, register: SegmentRegister) -> bool:
     return not cpu.real_addressing and register.type & 0b1100 == 0b0100
 
 
-def _within(register: SegmentRegister, access: Access) -> bool:
+def _within(cpu: Cpu, register: SegmentRegister, access: Access) -> bool:
     """Tell whether an access keeps to the limit; what wraps around 4 GiB of flat memory may."""
     last = access.offset + access.size - 1
-    if access.kind != "execute" and register.type & 0b1100 == 0b0100:
+    if access.kind != "execute" and _expands_down(cpu, register):
         top = _TOP if register.db else 0xFFFF
         return register.limit < access.offset and last <= top
     return register.limit == _TOP or last <= register.limit

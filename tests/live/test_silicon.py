@@ -1,6 +1,10 @@
 """What hardware would have done: the probe guest, KLOS, Bochs and the host's processor agree."""
 
+import io
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -182,6 +186,31 @@ def test_bad_input(words: str, message: str) -> None:
     """Each mistake is one line that says what to write."""
     with probe() as driver, pytest.raises((CommandError, UsageError), match=message):
         driver.line(f"silicon {words}")
+
+
+def test_ctrl_c_ends_it_with_what_was_found() -> None:
+    """The report is shown, the exit code is 130."""
+    command = [sys.executable, "-m", "klosdbg", "run", "--headless", "--image", str(PROBE_IMAGE)]
+    command += ["--timeout", "0", "-c", "until row_push_past_limit", "-c", "silicon -n 10000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"instructions" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        shown = process.stdout.read().decode()
+    assert process.returncode == 130
+    assert "until Ctrl-C: 1 refused by hardware" in shown
+
+
+def test_time_runs_out_with_what_was_found() -> None:
+    """The report is shown, and the error says how far it came."""
+    with probe() as driver:
+        at_row(driver, "push-past-limit")
+        driver.session.timeout = 0.1
+        with pytest.raises(CommandError, match=r"\d+ instructions took 0.1 s"):
+            driver.line("silicon -n 1000000")
+        assert isinstance(driver.out, io.StringIO)
+        assert "until time was up: 1 refused by hardware" in driver.out.getvalue()
 
 
 @needs_klos
