@@ -96,7 +96,9 @@ def test_an_audit_after_every_relocation() -> None:
         printed = driver.line("dsos audit --at-every-relocation 40 --json").splitlines()
         documents = list(map(json.loads, printed))
         assert_fits(driver.line("dsos audit --at-every-relocation 2"))
-    assert [d["findings"] for d in documents] == [[]] * 40
+    found = [finding for d in documents for finding in d["findings"]]
+    assert [f for f in found if f["severity"] != "note"] == []
+    assert len(documents) == 40
     moves = [move for d in documents for move in d["relocations"]]
     assert len(moves) == 40
     assert all(a["new"] == b["old"] for a, b in pairwise(moves))

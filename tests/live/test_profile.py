@@ -161,7 +161,8 @@ def test_attacks_gadgets_and_watch(other: Driver) -> None:
     other.line("mailbox start touch 99999999")
     assert len(other.line("dsos watch --events 5 --json").splitlines()) == 5
     each = other.line("dsos audit --at-every-relocation 5 --json").splitlines()
-    assert [json.loads(line)["findings"] for line in each] == [[]] * 5
+    found = [finding for line in each for finding in json.loads(line)["findings"]]
+    assert (len(each), [f for f in found if f["severity"] != "note"]) == (5, [])
 
 
 def test_a_planted_fault_is_found(other: Driver) -> None:

@@ -1,8 +1,9 @@
 """Who holds DSOS: patch sites, segment registers, saved contexts, applications' registers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from klosdbg.klos.audit.facts import RPL, Facts
+from klosdbg.klos.audit.facts import CHANCE, RPL, Context, Facts
 from klosdbg.klos.dsos import read_sites
 from klosdbg.klos.dsos_models import SiteState
 from klosdbg.x86.findings import Finding
@@ -10,6 +11,7 @@ from klosdbg.x86.selector import Selector
 
 _SEGMENTS = ("ds", "es", "fs", "gs", "ss")
 _GENERAL = ("eax", "ecx", "edx", "ebx", "ebp", "esi", "edi")
+_WORKING = "a handler runs, and may still be writing it"
 _DATA_LIMIT = "the hidden part reaches OS memory, whatever the descriptor in memory says"
 
 
@@ -84,14 +86,23 @@ def _hidden(facts: Facts) -> Iterator[Finding]:
 
 
 def check_contexts(facts: Facts) -> Iterator[Finding]:
-    """Check every context that will be resumed: saved threads, frames of the event core."""
-    for context in facts.contexts:
-        frame = context.frame
-        selectors = {name: getattr(frame, name) & 0xFFFF for name in _SEGMENTS}
-        yield from _judge(facts, context.where, frame.eip, selectors)
-        if not facts.in_os_code(frame.eip):
-            general = {name: getattr(frame, name) for name in _GENERAL}
-            yield from _general(facts, f"{context.where}, an application", general)
+    """Check every context that will be resumed: saved threads, frames of the event core.
+
+    While a handler runs it may be half-way through writing one: what is found then is a note.
+    """
+    found = (finding for context in facts.contexts for finding in _context(facts, context))
+    if facts.info.event_depth and facts.cpu.cpl == RPL:
+        found = (replace(f, severity="note", text=f"{f.text} ({_WORKING})") for f in found)
+    yield from found
+
+
+def _context(facts: Facts, context: Context) -> Iterator[Finding]:
+    frame = context.frame
+    selectors = {name: getattr(frame, name) & 0xFFFF for name in _SEGMENTS}
+    yield from _judge(facts, context.where, frame.eip, selectors)
+    if not facts.in_os_code(frame.eip):
+        general = {name: getattr(frame, name) for name in _GENERAL}
+        yield from _general(facts, f"{context.where}, an application", general)
 
 
 def _judge(facts: Facts, where: str, eip: int, selectors: Mapping[str, int]) -> Iterator[Finding]:
@@ -117,5 +128,5 @@ def _problem(facts: Facts, selector: int, os_code: bool) -> tuple[str, str] | No
 def _general(facts: Facts, where: str, registers: Mapping[str, int]) -> Iterator[Finding]:
     for name in _GENERAL:
         if registers[name] | RPL == facts.info.dsos:
-            text = f"holds {registers[name]:#06x}, the selector of DSOS"
-            yield Finding("application-register", "error", f"{where}, {name.upper()}", text)
+            text = f"holds {registers[name]:#06x}, the selector of DSOS; {CHANCE}"
+            yield Finding("application-register", "warning", f"{where}, {name.upper()}", text)

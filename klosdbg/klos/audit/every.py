@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from klosdbg.errors import CommandError, TargetTimeout
 from klosdbg.klos.abi import KlosInfo
@@ -11,7 +12,9 @@ from klosdbg.klos.dsos_models import Audited
 from klosdbg.klos.find import booted_klos
 from klosdbg.klos.relocation_log import read_log
 from klosdbg.ports import RunControl, Symbols, Target
+from klosdbg.x86.findings import Finding, Findings
 
+_BY_CHANCE = ("application-memory", "application-register")
 _NONE = (
     "no relocation within {timeout:g} s, after {done} of {wanted}: "
     "'mailbox start touch 99999' lets an application cause some"
@@ -23,25 +26,45 @@ def audit_each(
 ) -> Iterator[Audited]:
     """Let the guest run, and audit it after each of the next ``wanted`` relocations.
 
-    Several relocations in one event are audited once, and count as many. The guest is stopped at
+    A number like DSOS's in an application is a note, and an error where it follows DSOS. Several
+    relocations in one event are audited once, and count as many. The guest is stopped at
     the end. ``timeout`` in seconds bounds the wait for each; ``CommandError`` where none comes.
     """
     control = target.control
     if control is None:
         raise CommandError(f"{target.name} cannot run: it is a recording, 'dsos audit' looks at it")
     info = booted_klos(target, symbols).info
-    seen, done = info.relocations, 0
+    seen, done, suspects = info.relocations, 0, _Suspects()
     control.insert(info.return_gate)
     try:
         while done < wanted:
             now = _next(target, symbols, control, seen, timeout)
             if now is None:
                 raise CommandError(_NONE.format(timeout=timeout, done=done, wanted=wanted))
-            yield Audited(tuple(read_log(target, now, seen)), audit(target, symbols))
+            found = suspects.judge(audit(target, symbols))
+            yield Audited(tuple(read_log(target, now, seen)), found)
             done += now.relocations - seen
             seen = now.relocations
     finally:
         control.remove(info.return_gate)
+
+
+class _Suspects:
+    """Places of applications that held a number like DSOS's once: by chance, unless it follows."""
+
+    def __init__(self) -> None:
+        self._places: set[str] = set()
+
+    def judge(self, found: Findings) -> Findings:
+        """Call what was found there for the first time a note, and a leak what followed DSOS."""
+        judged = tuple(map(self._judged, found.findings))
+        self._places |= {f.where for f in found.findings if f.rule in _BY_CHANCE}
+        return Findings(judged)
+
+    def _judged(self, finding: Finding) -> Finding:
+        if finding.rule not in _BY_CHANCE:
+            return finding
+        return replace(finding, severity="error" if finding.where in self._places else "note")
 
 
 def _next(

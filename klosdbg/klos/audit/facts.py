@@ -13,6 +13,7 @@ from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.selector import Selector
 
 RPL = 3
+CHANCE = "a leak, or a number that happens to be the same: one that follows DSOS is a leak"
 _ESP0 = 4
 _SLOT = 8
 _MOST_DEPTH = 64

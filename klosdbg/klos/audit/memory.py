@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from klosdbg.klos.abi import KlosProcess, KlosSite
-from klosdbg.klos.audit.facts import Facts
+from klosdbg.klos.audit.facts import CHANCE, Facts
 from klosdbg.klos.audit.pages import MappedPage, PageTables, paging_mode
 from klosdbg.klos.constants import Process, State
 from klosdbg.klos.find import try_read
@@ -102,7 +102,7 @@ def _secrets(
         for at in _occurrences(raw or b"", needle):
             where = f"pid {process.pid}, {page.linear + at:#010x}"
             text = f"a word in an application's memory is {facts.info.dsos:#06x}, as DSOS is"
-            yield Finding("application-memory", "error", where, text)
+            yield Finding("application-memory", "warning", where, f"{text}; {CHANCE}")
 
 
 def _occurrences(raw: bytes, needle: bytes) -> Iterator[int]:
