@@ -1,6 +1,6 @@
 """Changing the guest, on purpose: set."""
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, MemoryFault, UsageError
@@ -15,7 +15,7 @@ _WIDTHS = {"b": 1, "w": 2, "d": 4, "q": 8}
     "set",
     "write a register or memory (this changes the guest)",
     arg("place", completes="register", metavar="PLACE", help="a register, or an ADDRESS"),
-    arg("value", type=integer, metavar="VALUE", help="the new value"),
+    arg("value", completes="symbol", metavar="VALUE", help="a number, or an ADDRESS"),
     arg(
         "-w",
         dest="width",
@@ -29,10 +29,18 @@ _WIDTHS = {"b": 1, "w": 2, "d": 4, "q": 8}
 def set_(session: Session, args: Namespace) -> object:
     if session.control.running:
         raise CommandError("the guest is running: 'interrupt' it before you write to it")
+    value = _value(session, args.value)
     if read_register(read_cpu(session.target), args.place) is not None:
-        return _set_register(session, args.place.lower(), args.value)
+        return _set_register(session, args.place.lower(), value)
     address = resolve(session.target, session.symbols, args.place)
-    return _set_memory(session, address, args.value, _WIDTHS[args.width])
+    return _set_memory(session, address, value, _WIDTHS[args.width])
+
+
+def _value(session: Session, wanted: str) -> int:
+    try:
+        return integer(wanted)
+    except ArgumentTypeError:
+        return resolve(session.target, session.symbols, wanted).value
 
 
 def _set_register(session: Session, name: str, value: int) -> Written:
