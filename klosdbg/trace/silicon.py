@@ -19,7 +19,7 @@ from klosdbg.x86.descriptor import Gate, decode_gate
 from klosdbg.x86.disasm import disassemble
 from klosdbg.x86.silicon import AC, Verdict, Violation, judge
 
-_PF = 14
+_UD, _NM, _PF = 6, 7, 14
 _VECTORS = 32
 _PROGRESS_EVERY = 256
 _SLICE = 0.2
@@ -129,8 +129,7 @@ class SiliconRun:
         self._execute(cpu, verdict)
         after = self._registers.read()
         landed = handlers.get((after.segments["cs"].selector & ~3, after.eip), frozenset())
-        vector = verdict.violation.vector
-        if vector not in landed and not (vector == AC and _PF in landed):
+        if not landed & _instead(verdict.violation):
             self._note(cpu, verdict)
 
     def _note(self, cpu: Cpu, verdict: Verdict) -> None:
@@ -262,6 +261,13 @@ class SiliconRun:
             symbol=self._symbols.name(cpu.linear_pc) if self._symbols else None,
             failure=late,
         )
+
+
+def _instead(violation: Violation) -> frozenset[int]:
+    """List the vectors that tell that the target did not let it pass, or did not come to it."""
+    if violation.access == "execute":
+        return frozenset({violation.vector})
+    return frozenset({violation.vector, _UD, _NM} | ({_PF} if violation.vector == AC else set()))
 
 
 def _checked_by_emulator(verdict: Verdict) -> bool:

@@ -102,8 +102,9 @@ class Operation:
 
     @property
     def is_fpu(self) -> bool:
-        """Tell an x87 instruction, which may raise #NM before it touches memory."""
-        return self.opcode[0] in _ESCAPES and self.mnemonic.startswith("f")
+        """Tell x87, MMX and SSE, which may raise #NM or #UD before they touch memory."""
+        x87 = self.opcode[0] in _ESCAPES and self.mnemonic.startswith("f")
+        return x87 or self.mnemonic.startswith(("fxs", "fxr")) or "mm" in self.operands
 
     @property
     def is_string(self) -> bool:

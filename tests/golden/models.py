@@ -27,6 +27,7 @@ from klosdbg.x86.selector import Selector
 from klosdbg.x86.table import Entry, Table, decode_ivt, decode_table
 from klosdbg.x86.tss import decode_tss
 from tests.golden.registers import LONG, PROTECTED, REAL
+from tests.golden.silicon_models import silicon
 
 SYMBOLS = {0x101000: "gdt", 0x103E60: "page_fault", 0x103D4C: "return_gate", 0x10C760: "klos_ready"}
 
@@ -169,5 +170,6 @@ FAMILIES: tuple[Callable[[], Iterator[tuple[str, object]]], ...] = (
     registers,
     tasks,
     session,
+    silicon,
 )
 MODELS = {name: model for family in FAMILIES for name, model in family()}
