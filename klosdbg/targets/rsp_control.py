@@ -1,6 +1,5 @@
 """Run control through a GDB stub: breakpoints at linear addresses, steps, stops."""
 
-import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -16,7 +15,6 @@ _SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
 _STEP_PATIENCE = 1.0
 _STEP_TRIES = 4
 _BACK_PATIENCE = 120.0
-_SETTLE = 0.05
 
 
 class RspControl:
@@ -122,15 +120,10 @@ class RspControl:
         return stop
 
     def _go_back(self, action: bytes, changes: list[bytes]) -> None:
-        """Send the changes first, each on its own, and let them settle.
-
-        A change makes QEMU's processor thread flush what it translated, and a replay that begins
-        before it has done so never does: each of the two threads waits for the other.
-        """
+        """Send the changes first, then go: a stub that refuses one stays where it is."""
         for change in changes:
             if self._stub.ask(change) != b"OK":
                 raise TargetError(f"the stub refused {change.decode()}: remove some breakpoints")
-        time.sleep(_SETTLE)
         with interrupts_deferred:
             self._stub.resume([], action)
             self._stepping = False

@@ -63,6 +63,14 @@ def test_it_goes_back(recorded: tuple[Path, str]) -> None:
     assert "f000:0000fff0" in stops[-1]
 
 
+@pytest.mark.parametrize("line", ["rs", "rc", "rc --to-write 0x1000"])
+def test_there_is_nothing_before_the_beginning(recorded: tuple[Path, str], line: str) -> None:
+    """It says so, where QEMU would not answer."""
+    shown = replay(recorded[0], "rc", line)
+    assert shown.code == 1
+    assert shown.err == "klosdbg: this is where the recording begins: 'c' and 's' go on\n"
+
+
 def test_it_goes_back_to_a_write(recorded: tuple[Path, str]) -> None:
     """``rc --to-write`` stops behind the instruction that wrote the slot of DSOS."""
     found = replay(recorded[0], "until klos_ready", "sel dsos --json").out.splitlines()
