@@ -108,15 +108,15 @@ class Hub:
             self.control.remove(address)
             client.breakpoints.discard((kind, address))
 
-    def announce(self) -> None:
-        """Tell every waiting client of a stop that is news."""
+    def take_news(self) -> list[tuple[Client, bytes]]:
+        """Make the stop replies for the clients that wait for one, where a stop is news."""
         event = self.control.take_stop() if self.control else None
         if event is None:
-            return
-        for client in self.clients:
-            if client.waiting:
-                client.waiting = False
-                client.reply(self.stop_reply(client, event))
+            return []
+        told = [client for client in self.clients if client.waiting]
+        for client in told:
+            client.waiting = False
+        return [(client, self.stop_reply(client, event)) for client in told]
 
     def stop_reply(self, client: Client, event: StopEvent | None = None) -> bytes:
         """Make the stop reply for a client: of the last stop, where ``event`` is None."""

@@ -41,7 +41,8 @@ class Server:
         try:
             while not self._stopping:
                 self._serve(self._patience())
-                self.hub.announce()
+                for client, reply in self.hub.take_news():
+                    self._guard(client, partial(_tell, reply))
         finally:
             self.close()
 
@@ -150,8 +151,9 @@ class Server:
         try:
             act(client)
         except Gone as gone:
-            self._warn(f"client {client.number} is gone: {gone}")
-            self._drop(client)
+            if client in self.hub.clients:
+                self._warn(f"client {client.number} is gone: {gone}")
+                self._drop(client)
 
     def _drop(self, client: Client) -> None:
         if self._selector.get_map().get(client.socket):
@@ -164,6 +166,10 @@ class Server:
             raise
         except KlosdbgError as error:
             self._warn(f"client {client.number} left something behind: {error}")
+
+
+def _tell(reply: bytes, client: Client) -> None:
+    client.reply(reply)
 
 
 def serve_session(session: Session, spec: str, *, exposed: bool = False) -> None:

@@ -227,6 +227,18 @@ def test_a_waiting_command_holds_nobody_up_and_ctrl_c_ends_it(klos: str, raw: Co
     assert controller.receive() == b"OK"
 
 
+def test_a_client_that_vanishes_in_its_own_command_harms_nobody(klos: str, raw: Connect) -> None:
+    controller, observer = raw(klos), raw(klos)
+    controller.send(b"qRcmd," + b"klos c".hex().encode())
+    until(lambda: "running" in observer.monitor("info status"))
+    controller.close()
+    until(lambda: "controls" not in observer.monitor("klos clients"))
+    until(lambda: "paused" in observer.monitor("info status"))
+    assert observer.monitor("klos control") == "this client has control\n"
+    assert observer.ask(b"Z0,%x,1" % address("return_gate")) == b"OK"
+    assert re.fullmatch(rb"T05thread:[0-9a-f]+;", observer.stop(b"c"))
+
+
 def test_packets_are_larger_than_qemus(klos: str, raw: Connect) -> None:
     client = raw(klos)
     features = dict(item.partition(b"=")[::2] for item in client.ask(b"qSupported").split(b";"))
@@ -248,9 +260,12 @@ def test_gdb_lldb_and_our_own_client_at_once(klos: str) -> None:
                 "process plugin packet monitor klos control",
                 f"breakpoint set -a {gate:#x}", "continue", "thread list", "detach"]  # fmt: skip
     words = [word for command in commands for word in ("-o", command)]
-    lldb = subprocess.Popen(["lldb", "-b", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    said = gdb(klos, "p $gdtr_base", f"x/2i {gate:#x}", "monitor klos clients", image=KLOS)
-    out = lldb.communicate(timeout=60)[0].decode()
+    with subprocess.Popen(["lldb", "-b", *words], stdout=subprocess.PIPE, text=True) as lldb:
+        try:
+            said = gdb(klos, "p $gdtr_base", f"x/2i {gate:#x}", "monitor klos clients", image=KLOS)
+            out = lldb.communicate(timeout=30)[0]
+        finally:
+            lldb.kill()
     assert ours.registers.read().gdtr.limit == 0xFFFF
     ours.close()
     assert "gdtr_base = 0x" in out
