@@ -110,8 +110,7 @@ class Stack:
 def _stack_mask(cpu: Cpu) -> int:
     if cpu.mode == "long":
         return (1 << 64) - 1
-    big = cpu.segments["ss"].db and not cpu.real_addressing
-    return 0xFFFF_FFFF if big else 0xFFFF
+    return 0xFFFF_FFFF if cpu.segments["ss"].db else 0xFFFF
 
 
 def stack_size(cpu: Cpu, operation: Operation) -> int:

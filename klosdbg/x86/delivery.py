@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from klosdbg.x86.access import ReadLinear
-from klosdbg.x86.bits import bit, bits
+from klosdbg.x86.bits import bits
 from klosdbg.x86.branch import entry_address, read_descriptor
 from klosdbg.x86.cpu import Cpu, SegmentRegister
 from klosdbg.x86.descriptor import Descriptor, Gate, Segment, decode_gate
@@ -61,7 +61,7 @@ def _through_vector(cpu: Cpu, fault: Fault, read: ReadLinear) -> Delivery:
         raise _CannotDeliver(f"the IVT has no vector for {fault.name}: look at 'ivt'")
     values = [cpu.eflags, cpu.segments["cs"].selector, fault.resume]
     delivery = Delivery()
-    pointer = _push(delivery, cpu, cpu.segments["ss"], cpu.stack_pointer, 2, values, read)
+    pointer = _push(delivery, cpu.segments["ss"], cpu.stack_pointer, 2, values, read)
     offset, selector = int.from_bytes(raw[:2], "little"), int.from_bytes(raw[2:], "little")
     delivery.registers += [("eflags", cpu.eflags & ~(_IF | _TF | _RF)), ("esp", pointer)]
     delivery.registers += [("cs", selector), ("eip", offset)]
@@ -80,7 +80,7 @@ def _through_gate(cpu: Cpu, fault: Fault, read: ReadLinear) -> Delivery:
         _mark_accessed(delivery, cpu, stack.selector, read)
     _mark_accessed(delivery, cpu, gate.target_selector, read)
     values = _frame(cpu, fault, inner)
-    pointer = _push(delivery, cpu, stack, pointer, gate.bits // 8, values, read)
+    pointer = _push(delivery, stack, pointer, gate.bits // 8, values, read)
     delivery.registers.append(("eflags", _new_flags(cpu.eflags, gate)))
     if inner:
         delivery.registers.append(("ss", stack.selector))
@@ -158,7 +158,6 @@ def _frame(cpu: Cpu, fault: Fault, inner: bool) -> list[int]:
 
 def _push(
     delivery: Delivery,
-    cpu: Cpu,
     register: SegmentRegister,
     pointer: int,
     size: int,
@@ -166,7 +165,7 @@ def _push(
     read: ReadLinear,
 ) -> int:
     """Push values on a stack, first to last, and return ESP after that."""
-    mask = 0xFFFF_FFFF if bit(register.flags, 22) and cpu.mode not in _REAL else 0xFFFF
+    mask = 0xFFFF_FFFF if register.db else 0xFFFF
     kept = pointer & ~mask
     for value in values:
         pointer = (pointer - size) & mask

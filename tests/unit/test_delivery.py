@@ -189,7 +189,7 @@ def test_stacks_that_do_not_hold_the_frame() -> None:
     made = replace(state(), segments={**state().segments, "tr": short})
     assert "no stack for ring 0" in str(plan(made, GP, held))
     held = memory("interrupt")
-    held[TSS_AT] = held[TSS_AT][:8] + (0x1B).to_bytes(4, "little") + held[TSS_AT][12:]
+    held[TSS_AT] = held[TSS_AT][:8] + (0x13).to_bytes(4, "little") + held[TSS_AT][12:]
     assert "#TS" in str(plan(state(), GP, held))
 
 

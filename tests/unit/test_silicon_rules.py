@@ -172,7 +172,7 @@ DATA = {
         refused("code-write", GP, "cs", 0x100, 1, "write"),
     ),
     "null": (cpu(NULL), "268a03", refused("null", GP, "es", 0x100, 1, "read")),
-    "16-bit addresses wrap": (cpu(CS16, ebx=0xFFFF, esi=2), "8a00", None),
+    "16-bit addresses wrap": (cpu(CS16, segment("ds", 0xFFF), ebx=0xFFFF, esi=2), "8a00", None),
 }
 
 STRINGS = {
