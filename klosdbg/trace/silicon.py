@@ -245,12 +245,6 @@ class SiliconRun:
 
     def _report(self, end: End) -> SiliconReport:
         cpu = read_cpu(self._target)
-        late = (
-            f"{self._instructions} instructions took {self._bounds.seconds:g} s "
-            "(--timeout 0 waits for ever)"
-            if end == "time-out"
-            else None
-        )
         return SiliconReport(
             refused=tuple(self._refused),
             instructions=self._instructions,
@@ -259,8 +253,17 @@ class SiliconRun:
             eip=cpu.eip,
             linear=cpu.linear_pc,
             symbol=self._symbols.name(cpu.linear_pc) if self._symbols else None,
-            failure=late,
+            failure=self._failure(end, cpu),
         )
+
+    def _failure(self, end: End, cpu: Cpu) -> str | None:
+        if end == "time-out":
+            spent = f"{self._bounds.seconds:g} s"
+            return f"{self._instructions} instructions took {spent} (--timeout 0 waits for ever)"
+        if end == "shutdown":
+            where = f"{cpu.segments['cs'].selector:04x}:{cpu.eip:08x}"
+            return f"the guest shut down at {where} (triple fault, or it asked to): 'reset' it"
+        return None
 
 
 def _instead(violation: Violation) -> frozenset[int]:
@@ -271,7 +274,9 @@ def _instead(violation: Violation) -> frozenset[int]:
 
 
 def _checked_by_emulator(verdict: Verdict) -> bool:
-    """Tell a far jump or call, whose target's limit every emulator checks by itself."""
-    operation = verdict.operation
+    """Tell a far jump or call past its target's limit, which every emulator checks by itself."""
+    operation, violation = verdict.operation, verdict.violation
+    if violation is None or violation.rule != "code-limit" or len(verdict.accesses) == 1:
+        return False
     far = operation.mnemonic in ("ljmp", "lcall")
     return far or (operation.opcode[0] == 0xFF and operation.extension in (3, 5))

@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 from klosdbg.errors import CommandError, UsageError
 from klosdbg.klos.outcomes import read_outcomes
+from klosdbg.session import Session
 from klosdbg.targets.probe import PROBE_IMAGE, run_probe
+from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.x86.enforcement import ProbeReport, decode_probe_report
 from tests import bochs
 from tests.build import make
 from tests.live.driver import KLOS, Driver, assert_fits, driving, needs_klos
 from tests.live.test_hostprobe import HOSTPROBE, ask
 from tests.live.test_probe import NOT_ENFORCED_BY_TCG, QEMU
+from tests.live.tiny import image, set_mode
 
 pytestmark = [
     pytest.mark.qemu,
@@ -211,6 +214,31 @@ def test_time_runs_out_with_what_was_found() -> None:
             driver.line("silicon -n 1000000")
         assert isinstance(driver.out, io.StringIO)
         assert "until time was up: 1 refused by hardware" in driver.out.getvalue()
+
+
+@pytest.mark.parametrize("name", [QEMU, "qemu-system-x86_64"])
+def test_firmware_is_not_refused(name: str) -> None:
+    """SeaBIOS from its first instruction, through real, unreal and protected mode."""
+    if not shutil.which(name):
+        pytest.skip("apt install qemu-system-x86")
+    session = Session(timeout=60)
+    session.attach(start_qemu(QemuOptions(headless=True, qemu=name)))
+    driver = Driver(session, io.StringIO())
+    try:
+        assert "1200 instructions: hardware would refuse nothing" in driver.line("silicon -n 1200")
+    finally:
+        session.detach()
+
+
+def test_a_triple_fault_ends_it() -> None:
+    """The report is shown, and the error is that of a shut-down."""
+    with driving(image()) as driver:
+        driver.line("until loop")
+        set_mode(driver.session.target, 2)
+        with pytest.raises(CommandError, match=r"shut down at 0008:.*'reset'"):
+            driver.line("silicon -n 1000")
+        assert isinstance(driver.out, io.StringIO)
+        assert "until the guest shut down" in driver.out.getvalue()
 
 
 @needs_klos
