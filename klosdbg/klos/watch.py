@@ -51,7 +51,7 @@ class _Watcher:
         self._target, self._address = target, address
         self._wanted = wanted
         self._first = self._seen = info.relocations
-        self._lost = 0
+        self._lost = self._shown = 0
         self._interval = _HURRIED
         self._slots: Counter[int] = Counter()
         self._trail: list[int] = [info.dsos]
@@ -73,7 +73,7 @@ class _Watcher:
 
     @property
     def _enough(self) -> bool:
-        return self._wanted is not None and self._seen - self._first >= self._wanted
+        return self._wanted is not None and self._shown >= self._wanted
 
     def _too_few(self, timeout: float | None) -> str:
         wanted = "" if self._wanted is None else f" of {self._wanted}"
@@ -92,11 +92,9 @@ class _Watcher:
         self._slots.update(r.entry.new_selector for r in new)
         self._trail += [r.entry.new_selector for r in new]
         del self._trail[:-9]
-        left = None if self._wanted is None else max(self._wanted - self._before(new), 0)
+        left = None if self._wanted is None else self._wanted - self._shown
+        self._shown += len(new[:left])
         return tuple(new[:left])
-
-    def _before(self, new: list[Relocation]) -> int:
-        return self._seen - self._first - len(new)
 
     def _frame(self, new: tuple[Relocation, ...]) -> WatchFrame:
         return WatchFrame(

@@ -20,6 +20,9 @@ _TITLES: dict[Kind, str] = {
 @text.register
 def _(model: Gadgets, style: Style) -> str:
     lines = [f"{model.searched >> 10} KiB of pages searched that an application can execute"]
+    if model.missing:
+        missing = f"{model.missing >> 10} KiB more of them are not in this recording"
+        lines.append(style.paint("yellow", missing))
     for kind, title in _TITLES.items():
         lines += ["", style.paint("bold", f"{model.count(kind)} {title}")]
         lines += _listed(model, kind, style)
@@ -47,6 +50,7 @@ def _(model: Gadgets, style: Style) -> dict[str, object]:
     return {
         "schema": "klosdbg/dsos-gadgets/1",
         "searched": model.searched,
+        "missing": model.missing,
         "gadgets": [
             {
                 "address": gadget.address,

@@ -82,6 +82,15 @@ def test_one_relocation_in_full(ready: Driver, how: str) -> None:
     assert_fits(ready.line(f"dsos trigger 9 --how {how}"))
 
 
+@pytest.mark.parametrize("how", ["probe", "mailbox", "call"])
+def test_an_audit_after_each(ready: Driver, how: str) -> None:
+    """Wherever a way of triggering leaves the guest, an audit finds nothing."""
+    for _ in range(12):
+        assert ready.models(f"dsos trigger --how {how}")["wrong_sites"] == []
+        found = ready.models("dsos audit")["findings"]
+        assert [f for f in found if f["severity"] != "note"] == []
+
+
 def test_how_long_a_relocation_takes(ready: Driver) -> None:
     """The event ring tells for those that it still holds: more than nothing, less than a second."""
     moves = ready.models("dsos trigger 3")["relocations"]

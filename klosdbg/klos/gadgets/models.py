@@ -26,10 +26,14 @@ class Gadget:
 
 @dataclass(frozen=True, slots=True)
 class Gadgets:
-    """What was found in so many bytes of pages that an application can execute."""
+    """What was found in so many bytes of pages that an application can execute.
+
+    ``missing`` bytes of such pages could not be read: a recording holds a part of them.
+    """
 
     gadgets: tuple[Gadget, ...]
     searched: int
+    missing: int = 0
     every: bool = False
 
     def count(self, kind: Kind) -> int:

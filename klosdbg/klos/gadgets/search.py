@@ -46,14 +46,16 @@ class _Region:
 def find_gadgets(target: Target, symbols: Symbols | None, every: bool) -> Gadgets:
     """Search the OS's executable pages; ``every`` is for the view, which shortens long lists."""
     info = booted_klos(target, symbols).info
-    regions = list(_regions(target, info))
+    pages = _pages(target, info)
+    regions = list(_joined([(page, raw) for page, raw in pages if raw]))
     found = [gadget for region in regions for gadget in _in_region(region, info)]
     found += _middles(target, info, regions)
     unique = {(gadget.address, gadget.kind): gadget for gadget in found}
-    return Gadgets(tuple(unique.values()), sum(len(r.raw) for r in regions), every)
+    missing = sum(page.size for page, raw in pages if not raw)
+    return Gadgets(tuple(unique.values()), sum(len(r.raw) for r in regions), missing, every)
 
 
-def _regions(target: Target, info: KlosInfo) -> Iterator[_Region]:
+def _pages(target: Target, info: KlosInfo) -> list[tuple[MappedPage, bytes | None]]:
     mode = paging_mode(target.registers.read())
     if target.physical is None or mode is None:
         raise CommandError("executable pages are found by page tables: there are none to read here")
@@ -63,7 +65,7 @@ def _regions(target: Target, info: KlosInfo) -> Iterator[_Region]:
     used = _used_frames(target, info)
     wanted = [p for p in pages if used is None or p.physical >> 12 in used]
     raws = target.physical.read_many([(p.physical, p.size) for p in wanted])
-    return _joined([(p, raw) for p, raw in zip(wanted, raws, strict=True) if raw])
+    return list(zip(wanted, raws, strict=True))
 
 
 def _used_frames(target: Target, info: KlosInfo) -> set[int] | None:
