@@ -42,6 +42,13 @@ def klos() -> Iterator[str]:
         yield path
 
 
+@pytest.fixture(scope="module")
+def moved() -> Iterator[str]:
+    """Serve another, for tests that let it run or write to it."""
+    with serving("run", "--headless", "--append", "seed=1", "-c", "until klos_ready") as path:
+        yield path
+
+
 @pytest.fixture
 def raw() -> Iterator[Connect]:
     """Connect clients that speak packets, and let them vanish after the test."""
@@ -180,9 +187,9 @@ def test_observers_read_and_cannot_change(klos: str, raw: Connect) -> None:
 
 
 def test_control_is_handed_over_and_breakpoints_go_with_their_owner(
-    klos: str, raw: Connect
+    moved: str, raw: Connect
 ) -> None:
-    first, second = raw(klos), raw(klos)
+    first, second = raw(moved), raw(moved)
     gate = address("return_gate")
     first.ask(b"qSupported:swbreak+")
     assert first.ask(b"Z0,%x,1" % gate) == b"OK"
@@ -214,8 +221,8 @@ def test_control_is_handed_over_and_breakpoints_go_with_their_owner(
     assert first.receive().startswith(b"T02")
 
 
-def test_a_waiting_command_holds_nobody_up_and_ctrl_c_ends_it(klos: str, raw: Connect) -> None:
-    controller, observer = raw(klos), raw(klos)
+def test_a_waiting_command_holds_nobody_up_and_ctrl_c_ends_it(moved: str, raw: Connect) -> None:
+    controller, observer = raw(moved), raw(moved)
     controller.send(b"qRcmd," + b"klos c".hex().encode())
     until(lambda: "controls" in observer.monitor("klos clients"))
     assert "running" in observer.monitor("info status")
@@ -227,8 +234,8 @@ def test_a_waiting_command_holds_nobody_up_and_ctrl_c_ends_it(klos: str, raw: Co
     assert controller.receive() == b"OK"
 
 
-def test_a_client_that_vanishes_in_its_own_command_harms_nobody(klos: str, raw: Connect) -> None:
-    controller, observer = raw(klos), raw(klos)
+def test_a_client_that_vanishes_in_its_own_command_harms_nobody(moved: str, raw: Connect) -> None:
+    controller, observer = raw(moved), raw(moved)
     controller.send(b"qRcmd," + b"klos c".hex().encode())
     until(lambda: "running" in observer.monitor("info status"))
     controller.close()
@@ -251,18 +258,18 @@ def test_packets_are_larger_than_qemus(klos: str, raw: Connect) -> None:
 
 @needs_gdb
 @needs_lldb
-def test_gdb_lldb_and_our_own_client_at_once(klos: str) -> None:
+def test_gdb_lldb_and_our_own_client_at_once(moved: str) -> None:
     gate = address("return_gate")
-    ours = connect(f"unix:{klos}")
+    ours = connect(f"unix:{moved}")
     assert ours.control is not None
-    commands = [f"process connect -p gdb-remote unix-connect://{klos}",
+    commands = [f"process connect -p gdb-remote unix-connect://{moved}",
                 "register read eip gdtr_base", f"disassemble -s {gate:#x} -c 2",
                 "process plugin packet monitor klos control",
                 f"breakpoint set -a {gate:#x}", "continue", "thread list", "detach"]  # fmt: skip
     words = [word for command in commands for word in ("-o", command)]
     with subprocess.Popen(["lldb", "-b", *words], stdout=subprocess.PIPE, text=True) as lldb:
         try:
-            said = gdb(klos, "p $gdtr_base", f"x/2i {gate:#x}", "monitor klos clients", image=KLOS)
+            said = gdb(moved, "p $gdtr_base", f"x/2i {gate:#x}", "monitor klos clients", image=KLOS)
             out = lldb.communicate(timeout=30)[0]
         finally:
             lldb.kill()
@@ -276,9 +283,9 @@ def test_gdb_lldb_and_our_own_client_at_once(klos: str) -> None:
 
 
 def test_a_selector_is_written_only_where_the_processor_would_load_it(
-    klos: str, raw: Connect
+    moved: str, raw: Connect
 ) -> None:
-    client = raw(klos)
+    client = raw(moved)
     description = client.ask(b"qXfer:features:read:target.xml:0,4000")[1:]
     names = re.findall(rb'<reg name="(\w+)"', description)
 
