@@ -25,6 +25,8 @@ from klosdbg.x86.table import Ivt, Table, TableKind, decode_ivt, decode_table
 from klosdbg.x86.tss import Tss, decode_tss
 
 PAGE = 4096
+_REACHABLE = 0xFFFF
+"""The last byte of a table that a selector can name, however large an LDT's limit is."""
 _CONTROL = ("eip", "eflags", "cr0", "cr2", "cr3", "cr4", "efer")
 REGISTERS = (*GPR32, *SEGMENTS, "ldtr", "tr", *_CONTROL)
 """The names that ``read_register`` knows of a 32-bit processor."""
@@ -112,6 +114,7 @@ def _read_table(
     limit: int,
     names: Mapping[int, str] | None,
 ) -> Table:
+    limit = min(limit, _REACHABLE)
     pieces = read_pages(target.linear, base, limit + 1)
     if all(raw is None for _, raw in pieces):
         raise CommandError(

@@ -1,11 +1,12 @@
 """Opening a capture from the file system: a finished zip, or the directory of one that was not."""
 
+import io
 from pathlib import Path
 
 from klosdbg.errors import DataError
 from klosdbg.wire.bundle_directory import directory_members
 from klosdbg.wire.bundle_read import Bundle, open_bundle
-from klosdbg.wire.bundle_zip import zip_members
+from klosdbg.wire.bundle_zip import MOST_MEMBER, zip_members
 
 _PART = ".part"
 
@@ -20,7 +21,9 @@ def open_capture(path: Path) -> Bundle:
     try:
         if path.is_dir():
             return open_bundle(directory_members(path), unfinished=True)
-        return open_bundle(zip_members(path.open("rb")))
+        if path.stat().st_size > MOST_MEMBER:
+            raise DataError(f"the capture is refused: it has more than {MOST_MEMBER >> 20} MiB")
+        return open_bundle(zip_members(io.BytesIO(path.read_bytes())))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"cannot open {path}: {reason}: check its path") from None
