@@ -24,7 +24,7 @@ from klosdbg.targets.shared_ram import share
 DEFAULT_QEMU = "qemu-system-i386"
 
 _START_TIMEOUT = 15.0
-_STOP_TIMEOUT = 2.0
+_STOP_TIMEOUT = 10.0
 _DEATH_TIMEOUT = 0.5
 _OWN_MAGIC = b"KLOSINFO"
 _GDB, _QMP, _CONSOLE, _SERIAL, _LOG = "gdb", "qmp", "console.log", "serial.log", "qemu.log"

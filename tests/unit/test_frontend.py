@@ -238,7 +238,7 @@ def test_the_prompt_of_a_lost_target() -> None:
         ("decode tss ", set(), {"gdt"}),
         ("help g", {"gdt"}, {"g"}),
         ("set e", {"eax", "eip"}, {"ebx "}),
-        ("set eax ", set(), {"ebx"}),
+        ("set eax klos_", {"klos_info"}, {"ebx"}),
         ("sel ", {"cs", "0x1b", "dsos"}, {"eax"}),
         ("b klos_", {"klos_info"}, {"gdt"}),
         ("mem ds:klos_", {"klos_info"}, {"ds:klos_info"}),

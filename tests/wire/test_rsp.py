@@ -180,10 +180,10 @@ def test_time_is_linear_in_pieces() -> None:
     def feed(pieces: int) -> float:
         codec = Codec(limit=1 << 24)
         codec.feed(b"$")
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(pieces):
             codec.feed(b"0" * 64)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     feed(100)
     short, long = (min(feed(pieces) for _ in range(3)) for pieces in (4000, 16000))
