@@ -36,6 +36,8 @@ class QemuOptions:
 
     ``accel`` is ``auto``, ``tcg`` or ``kvm``; ``auto`` means ``tcg``, because only a guest that
     tests an accelerator tells whether it works, and starting one for every run costs too much.
+    ``beside`` runs QEMU in the image's directory: the guest gets the image's path as the first word
+    of its command line, and a replay has to give it the same.
     """
 
     image: Path | None = None
@@ -45,6 +47,7 @@ class QemuOptions:
     headless: bool = False
     qemu: str = DEFAULT_QEMU
     extra_args: tuple[str, ...] = ()
+    beside: bool = False
 
 
 def start_qemu(options: QemuOptions) -> Target:
@@ -70,6 +73,7 @@ class QemuProcess:
         if binary is None:
             raise TargetLost(f"{options.qemu} is not installed: apt install qemu-system-x86")
         self._name = options.image.name if options.image else options.qemu
+        self._where = options.image.parent if options.image and options.beside else None
         self._directory = PrivateDirectory()
         self._ram = share(options.extra_args) if options.accel != "kvm" else None
         ours = self._ram.arguments if self._ram else []
@@ -138,6 +142,7 @@ class QemuProcess:
             with open(self._path(_LOG), "wb") as log:
                 return subprocess.Popen(
                     command,
+                    cwd=self._where,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -179,7 +184,7 @@ def command_line(options: QemuOptions, directory: Path, is_own: bool) -> list[st
     if options.deterministic:
         command += ["-icount", "shift=0,sleep=off"]
     if options.image:
-        command += ["-kernel", str(options.image)]
+        command += ["-kernel", options.image.name if options.beside else str(options.image)]
         command += ["-append", options.append] if options.append else []
     if is_own:
         command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]

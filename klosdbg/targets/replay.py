@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,24 +56,32 @@ def start_recorded(options: QemuOptions, capture: Path) -> tuple[Target, dict[st
 
     Nothing of the guest can be written: a replay would not repeat it. An unusable directory goes.
     """
-    directory = capture / REPLAY
+    directory = capture.resolve() / REPLAY
     assert options.image is not None
-    try:
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, capture, ignore_errors=True)
         given = record_arguments(directory, options.extra_args)
-        shutil.copyfile(options.image, directory / IMAGE)
-        target = start_qemu(replace(options, deterministic=False, extra_args=given))
-    except BaseException as error:
-        shutil.rmtree(capture, ignore_errors=True)
-        if isinstance(error, OSError):
-            reason = (error.strerror or str(error)).lower()
-            raise DataError(f"cannot record the image {options.image}: {reason}") from None
-        raise
+        image = _copied(options.image, directory / IMAGE)
+        target = start_qemu(
+            replace(options, image=image, beside=True, deterministic=False, extra_args=given)
+        )
+        undo.pop_all()
     known = {
         "append": options.append,
         "arguments": list(options.extra_args),
         "qemu": options.qemu,
     }
-    return replace(target, linear_writer=None, register_writer=None), known
+    name = options.image.name
+    return replace(target, name=name, linear_writer=None, register_writer=None), known
+
+
+def _copied(image: Path, to: Path) -> Path:
+    try:
+        shutil.copyfile(image, to)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot record the image {image}: {reason}") from None
+    return to
 
 
 def check_arguments(given: Sequence[str]) -> None:
@@ -96,12 +105,11 @@ def start_replay(bundle: Bundle, name: str, headless: bool) -> tuple[Target, byt
             else f"{name} cannot be replayed: {REPLAY}{missing[0]} is missing"
         )
     directory = PrivateDirectory()
-    try:
+    with ExitStack() as undo:
+        undo.callback(directory.remove)
         image = _unpack(bundle, directory.path)
         target = start_qemu(_options(bundle, directory.path, headless))
-    except BaseException:
-        directory.remove()
-        raise
+        undo.pop_all()
     return _replayed(target, name, _end(bundle), directory), image
 
 
@@ -119,6 +127,7 @@ def _options(bundle: Bundle, directory: Path, headless: bool) -> QemuOptions:
     memory = () if "-m" in given else ("-m", _MEMORY)
     return QemuOptions(
         image=directory / IMAGE,
+        beside=True,
         append=str(plain.get("append", "")),
         headless=headless,
         qemu=qemu,

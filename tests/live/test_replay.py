@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.driver import Result, klosdbg, needs_klos
+from tests.live.klos import IMAGE
 from tests.live.tiny import needs_qemu
 
 needs_qemu_img = pytest.mark.skipif(
@@ -28,10 +29,22 @@ pytestmark = [
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A deterministic capture, and the registers that it ended with."""
     path = tmp_path_factory.mktemp("replay") / "bug.klos"
+    image = tmp_path_factory.mktemp("where-no-replay-will-find-it") / "klos.elf"
+    shutil.copy(IMAGE, image)
     lines = ("until klos_ready", "events record -n 20", "echo ====", "regs")
     words = [word for line in lines for word in ("-c", line)]
     shown = klosdbg(
-        "capture", "-o", str(path), "--deterministic", "--headless", *words, "--", "-m", "32"
+        "capture",
+        "-o",
+        str(path),
+        "--image",
+        str(image),
+        "--deterministic",
+        "--headless",
+        *words,
+        "--",
+        "-m",
+        "32",  # fmt: skip
     )
     assert shown.code == 0, shown.err
     return path, shown.out.split("====\n")[1]
