@@ -44,7 +44,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         *words,
         "--",
         "-m",
-        "32",  # fmt: skip
+        "32",
     )
     assert shown.code == 0, shown.err
     return path, shown.out.split("====\n")[1]
