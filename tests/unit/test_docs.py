@@ -55,7 +55,7 @@ def test_command_lines_parse(line: str) -> None:
         return
     at = words.index("--") if "--" in words else len(words)
     args = build_parser().parse_args(words[:at])
-    for wanted in args.commands:
+    for wanted in vars(args).get("commands", ()):
         command, rest = find_command(split(wanted))
         assert command.parse(rest)
 
