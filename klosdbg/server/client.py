@@ -58,7 +58,7 @@ class Client:
 
     @property
     def full(self) -> bool:
-        """Tell whether it leaves so many answers unread that it gets no more for now."""
+        """Tell whether it leaves so many answers unread that it has to wait for more."""
         return len(self._output) >= _PAUSE_OUTPUT
 
     @property

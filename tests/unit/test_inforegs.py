@@ -72,7 +72,7 @@ def test_several_dumps() -> None:
 
 def test_missing_rows() -> None:
     """What a dump lacks is named; RIP without EFER means long mode."""
-    text = LONG.replace("EFER=0000000000000500\n", "").replace("GDT=", "XXX=")
+    text = LONG.replace("EFER=0000000000000500\n", "").replace("GDT=", "GDX=")
     ((cpu, missing),) = parse_dumps(text)
     assert missing == ("GDT", "EFER")
     assert cpu.mode == "long"
