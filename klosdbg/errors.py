@@ -63,5 +63,11 @@ class TargetLost(TargetError):
     exit_code = 3
 
 
+class GuestEnded(TargetLost):
+    """Report a guest that ended its own machine, and QEMU with it."""
+
+    exit_code = 1
+
+
 class ProtocolError(TargetLost):
     """Report a peer that does not speak the protocol."""

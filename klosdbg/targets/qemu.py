@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from klosdbg.errors import DataError, TargetLost
+from klosdbg.errors import DataError, GuestEnded, TargetLost
 from klosdbg.ports import Target
 from klosdbg.targets.children import dies_with
 from klosdbg.targets.live import add_qmp, add_ram
@@ -109,19 +109,19 @@ class QemuProcess:
         """Read all that the guest has printed: to port 0xe9, or if it never did, to COM1."""
         return self._read(_CONSOLE) or self._read(_SERIAL)
 
-    def last_words(self) -> str:
-        """Say how QEMU ended, by its own last line if it has one; empty while it runs."""
+    def last_words(self) -> TargetLost | None:
+        """Say how QEMU ended, by its own last line if it has one; None while it runs."""
         try:
             status = self._process.wait(_DEATH_TIMEOUT)
         except subprocess.TimeoutExpired:
-            return ""
+            return None
         lines = self._read(_LOG).decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         if self._has_exit_port and status > 0 and status % 2 and not last:
-            return f"the guest left through its exit port with {status >> 1}"
+            return GuestEnded(f"the guest left through its exit port with {status >> 1}")
         how = f"signal {-status}" if status < 0 else f"status {status}"
         hint = " (is the image a 32-bit multiboot kernel?)" if "kernel" in last else ""
-        return f"QEMU ended ({how}): {last}{hint}" if last else f"QEMU ended ({how})"
+        return TargetLost(f"QEMU ended ({how}): {last}{hint}" if last else f"QEMU ended ({how})")
 
     def close(self) -> None:
         """End QEMU and remove its directory. Doing it twice does no harm."""

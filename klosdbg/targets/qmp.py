@@ -42,7 +42,7 @@ class Qmp:
     ``explain`` may say why QEMU went away.
     """
 
-    def __init__(self, spec: str, explain: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, spec: str, explain: Callable[[], TargetLost | None] = lambda: None) -> None:
         self._spec = spec
         self._address = qmp_address(spec)
         self._explain = explain

@@ -72,7 +72,10 @@ class RspLink:
     """
 
     def __init__(
-        self, connection: socket.socket, name: str, explain: Callable[[], str] = lambda: ""
+        self,
+        connection: socket.socket,
+        name: str,
+        explain: Callable[[], TargetLost | None] = lambda: None,
     ) -> None:
         connection.settimeout(REPLY_TIMEOUT)
         self.name = name
@@ -203,7 +206,7 @@ class RspLink:
         except OSError:
             data = b""
         if not data:
-            raise self._lose(TargetLost(self._gone()))
+            raise self._lose(self._gone())
         return data
 
     def _take(self, data: bytes) -> list[bytes]:
@@ -241,11 +244,12 @@ class RspLink:
             self._socket.sendall(data)
         except OSError:
             if not self._stops:
-                raise self._lose(TargetLost(self._gone())) from None
+                raise self._lose(self._gone()) from None
 
-    def _gone(self) -> str:
-        why = self._explain() or "the stub closed the connection"
-        return f"lost {self.name}: {why}; start it again with 'klosdbg run' or 'klosdbg attach'"
+    def _gone(self) -> TargetLost:
+        why = self._explain() or TargetLost("the stub closed the connection")
+        again = "start it again with 'klosdbg run' or 'klosdbg attach'"
+        return type(why)(f"lost {self.name}: {why}; {again}")
 
     def _lose(self, error: TargetLost) -> TargetLost:
         self._lost = error
