@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, MemoryFault, TargetTimeout
+from klosdbg.klos.names import current_info
 from klosdbg.models import Stop
 from klosdbg.ports import StopEvent
 from klosdbg.read import read_cpu, read_instructions
@@ -14,6 +15,7 @@ from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.disasm import Instruction
 
 _RUNS_ELSEWHERE = ("call", "lcall", "int", "into", "rep", "loop", "syscall", "sysenter")
+_FAR_CALL = 0x9A
 _RETURNS = ("ret", "lret", "retf", "iret")
 
 
@@ -195,6 +197,8 @@ def step_over(session: Session) -> Stop:
     instruction = _instruction(session, cpu)
     if instruction is None or not instruction.mnemonic.startswith(_RUNS_ELSEWHERE):
         return stop_here(session, session.control.step())
+    if _ends_event(session, instruction):
+        return _step_out_of_core(session)
     after = cpu.linear_pc + instruction.size
     stop = run_to(
         session,
@@ -203,6 +207,25 @@ def step_over(session: Session) -> Stop:
         above_esp=cpu.stack_pointer - 1,
     )
     return replace(stop, reason="step") if stop.linear == after else stop
+
+
+def _ends_event(session: Session, instruction: Instruction) -> bool:
+    """Tell whether this is the far call that ends a KLOS event, which never comes back to it."""
+    if instruction.mnemonic != "lcall" or instruction.raw[0] != _FAR_CALL:
+        return False
+    info = current_info(session)
+    return info is not None and int.from_bytes(instruction.raw[-2:], "little") == info.gate_selector
+
+
+def _step_out_of_core(session: Session) -> Stop:
+    """Execute the event core up to the program that it resumes, or its ``hlt``."""
+    ends = _deadline(session)
+    while True:
+        _check_time(session, ends, "the way out of the event core")
+        stop = stop_here(session, session.control.step())
+        halts = stop.instruction is not None and stop.instruction.mnemonic == "hlt"
+        if stop.reason != "step" or stop.cpl == 3 or halts:
+            return stop
 
 
 def finish_frame(session: Session) -> Stop:

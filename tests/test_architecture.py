@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "trace": {"errors", "klos", "read", "models", "ports", "wire", "x86"},
     "targets": {"errors", "ports", "wire", "x86"},
     "views": {"errors", "models", "x86", "klos", "trace"},
-    "execution": {"errors", "session", "read", "models", "ports", "x86"},
+    "execution": {"errors", "klos", "session", "read", "models", "ports", "x86"},
     "commands": {
         "errors",
         "session",

@@ -215,6 +215,15 @@ def test_an_application_runs_to_its_end() -> None:
     assert ran.named("klos")["np_faults"] == 3
 
 
+def test_the_next_instruction_after_the_end_of_an_event() -> None:
+    """The far call that ends an event never comes back: next is what the event resumes."""
+    ran = klosdbg(READY, "b handler_return", "c", "n")
+    before, after = [d for d in ran.documents if d["schema"] == "klosdbg/stop/1"][-2:]
+    assert before["instruction"].startswith("lcall")
+    assert (after["reason"], after["cpl"]) == ("step", 3)
+    assert ran.code == 0
+
+
 def test_what_the_guest_refuses() -> None:
     """A request that it does not know fails in its own words."""
     ran = klosdbg(READY, "mailbox nonsense", "mailbox ping 1")
