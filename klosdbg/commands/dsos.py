@@ -1,6 +1,7 @@
 """DSOS, the secret data selector: where it is, and whether everything agrees."""
 
 from argparse import Namespace
+from collections.abc import Iterator
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.commands.ready import reach_ready
@@ -8,7 +9,9 @@ from klosdbg.commands.traced import traced_target
 from klosdbg.errors import UsageError
 from klosdbg.klos.audit.every import audit_each
 from klosdbg.klos.audit.run import audit
+from klosdbg.klos.audit.triggered import audit_triggered
 from klosdbg.klos.dsos import read_dsos
+from klosdbg.klos.dsos_models import Audited, AuditSum
 from klosdbg.klos.gadgets.search import find_gadgets
 from klosdbg.klos.trigger import WAYS, Trigger
 from klosdbg.klos.watch import relocations_of, watch_frames
@@ -18,12 +21,13 @@ from klosdbg.session import Session
 @command(
     "dsos",
     "show where DSOS is, and every prologue's immediate, decoded and compared",
+    arg("--sites", action="store_true", help="list every site, not those alone that disagree"),
     example="dsos",
     group="klos",
     reads=True,
 )
-def dsos(session: Session, _args: Namespace) -> object:
-    return read_dsos(session.target, session.symbols)
+def dsos(session: Session, args: Namespace) -> object:
+    return read_dsos(session.target, session.symbols, args.sites)
 
 
 @command(
@@ -56,15 +60,25 @@ def dsos_audit(session: Session, args: Namespace) -> object:
         default="probe",
         help="an application's faults, the mailbox, or a call from the timer's handler (probe)",
     ),
+    arg("--audit", action="store_true", help="audit after each, and list what is found"),
     example="dsos trigger 3 --how mailbox",
     group="klos",
 )
 def dsos_trigger(session: Session, args: Namespace) -> object:
     count = _positive(args.count)
     reach_ready(session)
-    return Trigger(traced_target(session), session.symbols, session.timeout).relocate(
-        args.how, count
-    )
+    trigger = Trigger(traced_target(session), session.symbols, session.timeout)
+    if not args.audit:
+        return trigger.relocate(args.how, count, session.progress)
+    audits = audit_triggered(trigger, args.how, count, session.progress)
+    return audits if args.json or session.json else _worth_telling(audits)
+
+
+def _worth_telling(audits: Iterator[Audited | AuditSum]) -> Iterator[Audited | AuditSum]:
+    """Leave out the audits that found nothing."""
+    for told in audits:
+        if isinstance(told, AuditSum) or told.findings.findings:
+            yield told
 
 
 def _positive(count: int) -> int:

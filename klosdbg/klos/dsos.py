@@ -16,7 +16,7 @@ _LONGEST = 15
 _WIDTHS = (2, 4)
 
 
-def read_dsos(target: Target, symbols: Symbols | None) -> Dsos:
+def read_dsos(target: Target, symbols: Symbols | None, listed: bool = False) -> Dsos:
     """Read where DSOS is; ``CommandError`` where this KLOS has none."""
     info = booted_klos(target, symbols).info
     selector = Selector(info.dsos)
@@ -33,6 +33,7 @@ def read_dsos(target: Target, symbols: Symbols | None) -> Dsos:
         until_next=ABSENT_BEFORE_MOVE - info.np_faults % ABSENT_BEFORE_MOVE,
         sequence=info.sequence,
         sites=read_sites(target, info),
+        listed=listed,
     )
 
 

@@ -1,6 +1,6 @@
 """Models of DSOS: where the secret descriptor is, and who holds its selector."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from klosdbg.klos.abi import KlosRelocation, KlosSite
@@ -36,7 +36,7 @@ class Dsos:
     """Where DSOS is: its selector, its slot's linear address and descriptor, its patch sites.
 
     ``moving`` tells that a relocation was under way; ``until_next`` counts the absent selectors
-    that are left before the next one.
+    that are left before the next one. ``listed`` asks for every site in the text.
     """
 
     selector: Selector
@@ -47,6 +47,7 @@ class Dsos:
     until_next: int
     sequence: int
     sites: tuple[SiteState, ...]
+    listed: bool = False
 
     @property
     def moving(self) -> bool:
@@ -131,6 +132,42 @@ class Audited:
     def found_fault(self) -> bool:
         """Tell whether anything is an error or a warning."""
         return self.findings.found_fault
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSum:
+    """Relocations that were asked for, each with an audit after it: how many, what was found.
+
+    ``faults`` counts errors and warnings; ``written`` says what was written for it.
+    """
+
+    how: str
+    wanted: int
+    done: int
+    faults: int
+    notes: int
+    seconds: float
+    written: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        how: str,
+        wanted: int,
+        audits: Sequence[Audited],
+        seconds: float,
+        written: tuple[str, ...],
+    ) -> "AuditSum":
+        """Add audits up."""
+        found = [finding for audited in audits for finding in audited.findings.findings]
+        notes = sum(finding.severity == "note" for finding in found)
+        done = sum(len(audited.relocations) for audited in audits)
+        return cls(how, wanted, done, len(found) - notes, notes, seconds, written)
+
+    @property
+    def found_fault(self) -> bool:
+        """Tell whether an audit found a fault, or fewer relocations came than were asked for."""
+        return bool(self.faults) or self.done < self.wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """Finding ``klos_info`` in a guest, and reading the arrays that it describes."""
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from klosdbg.errors import CommandError, KlosdbgError, MemoryFault
 from klosdbg.klos.abi import KlosArray, KlosInfo, KlosPanic
 from klosdbg.klos.constants import ABI_VERSION, Flag
-from klosdbg.klos.layout import decode, size_of
+from klosdbg.klos.layout import columns, decode, size_of
 from klosdbg.klos.models import Klos
 from klosdbg.klos.scan import scan
 from klosdbg.ports import Symbols, Target
@@ -88,6 +88,19 @@ def read_array(target: Target, array: KlosArray, entry: type[T], name: str) -> l
     """
     raw = _read(target, array, size_of(entry), name)
     return [decode(entry, raw, i * array.entry_size) for i in range(array.count)]
+
+
+def read_columns(
+    target: Target, array: KlosArray, entry: Any, name: str, *fields: str
+) -> list[tuple[int, ...]]:
+    """Read some fields of every entry of an array, which is much quicker than all of them.
+
+    The same errors as ``read_array``.
+    """
+    raw = _read(target, array, size_of(entry), name)
+    if not array.count:
+        return []
+    return list(columns(entry, fields, array.entry_size).iter_unpack(raw))
 
 
 def read_numbers(target: Target, array: KlosArray, width: int, name: str) -> list[int]:

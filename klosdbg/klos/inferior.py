@@ -88,9 +88,10 @@ class _Call:
 
     def _restore(self, before: Cpu) -> None:
         if not self._control.running:
+            now, wanted = _general(self._target.registers.read()), _general(before)
             for name in _RESTORED:
-                value = before.gpr[name] if name in before.gpr else getattr(before, name)
-                self._registers.write(name, value)
+                if now[name] != wanted[name]:
+                    self._registers.write(name, wanted[name])
 
     def _frame(self, cpu: Cpu) -> int:
         """Give the frame of this event, which both TSS.ESP0 and the handler's argument name."""
@@ -119,3 +120,7 @@ class _Call:
             raise CommandError(f"{missed} within {self._timeout:g} s") from None
         if self._target.registers.read().linear_pc != self._handler:
             raise CommandError(f"{missed}: the guest stopped before ({event.reason}), 'c' goes on")
+
+
+def _general(cpu: Cpu) -> dict[str, int]:
+    return {**cpu.gpr, "eip": cpu.eip, "eflags": cpu.eflags}

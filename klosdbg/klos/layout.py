@@ -67,13 +67,27 @@ def size_of(structure: Any) -> int:
 def decode(structure: type[T], raw: bytes, offset: int = 0) -> T:
     """Decode one structure at ``offset``; total for any bytes that reach its size."""
     kind: Any = structure
-    decoded: T = _build(kind, iter(_format(kind).unpack_from(raw, offset)))
+    values = _format(kind).unpack_from(raw, offset)
+    decoded: T = kind(*values) if _is_plain(kind) else _build(kind, iter(values))
     return decoded
+
+
+@cache
+def _is_plain(structure: Any) -> bool:
+    """Tell a structure whose members are numbers, which need no work: the long arrays are such."""
+    return all(m.nested is None and len(m.code) == 1 for m in members(structure))
 
 
 @cache
 def _format(structure: Any) -> struct.Struct:
     return struct.Struct("<" + _codes(structure))
+
+
+@cache
+def columns(structure: Any, names: tuple[str, ...], entry_size: int) -> struct.Struct:
+    """Give the format of an entry's fields of these names, which C has in this order."""
+    codes = (m.code if m.name in names else f"{m.size}x" for m in members(structure))
+    return struct.Struct("<" + "".join(codes) + f"{entry_size - size_of(structure)}x")
 
 
 def _codes(structure: Any) -> str:

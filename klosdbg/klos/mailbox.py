@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from klosdbg.errors import CommandError, TargetTimeout
@@ -31,6 +32,14 @@ def ask(
     ``timeout`` is in seconds, None for ever. The guest must be stopped. Raises ``CommandError``
     where there is no mailbox, the guest is busy, or it does not answer.
     """
+    return post(target, symbols, command, argument).answer(timeout)
+
+
+def post(target: Target, symbols: Symbols | None, command: str, argument: int) -> "Posted":
+    """Write a request to a stopped guest, which sees it at its next timer tick.
+
+    The errors of ``ask``.
+    """
     control = target.control
     if control is None or target.linear_writer is None:
         raise CommandError(f"{target.name} cannot run: nothing there answers a mailbox")
@@ -39,10 +48,65 @@ def ask(
     address = _address(target, symbols, control)
     before = read_one(target, address, KlosMailbox)
     changes = tuple(_request(target, address, before, command, argument))
-    answer = _await(target, symbols, control, address, command, timeout)
-    _write(target, address, "status", _number(Mailbox.EMPTY))
-    status: Literal["done", "error"] = "done" if answer.status == Mailbox.DONE else "error"
-    return MailboxAnswer(command, argument, status, answer.result, answer.text, changes)
+    return Posted(target, symbols, control, address, command, argument, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A request in the mailbox; ``changes`` is what was written for it."""
+
+    target: Target
+    symbols: Symbols | None
+    control: RunControl
+    address: int
+    command: str
+    argument: int
+    changes: tuple[Change, ...]
+
+    def answer(self, timeout: float | None) -> MailboxAnswer:
+        """Let the guest run until it has answered, and stop it; ``timeout`` in seconds."""
+        self._await(timeout)
+        answer = self._read()
+        _write(self.target, self.address, "status", _number(Mailbox.EMPTY))
+        status: Literal["done", "error"] = "done" if answer.status == Mailbox.DONE else "error"
+        return MailboxAnswer(
+            self.command, self.argument, status, answer.result, answer.text, self.changes
+        )
+
+    def take_back(self) -> bool:
+        """Take the request back, if the guest, which is stopped, has not looked at it yet."""
+        unseen = self._read().status == Mailbox.REQUEST
+        if unseen:
+            _write(self.target, self.address, "status", _number(Mailbox.EMPTY))
+        return unseen
+
+    def _await(self, timeout: float | None) -> None:
+        start, slice_ = time.monotonic(), _FIRST_SLICE
+        while not self._answered():
+            event = run_for(self.control, slice_)
+            if self._answered():
+                return
+            _require_no_panic(self.target, self.symbols, self.command)
+            if event is not None:
+                raise CommandError(_STOPPED_EARLY.format(reason=event.reason, command=self.command))
+            if timeout is not None and time.monotonic() - start > timeout:
+                self._give_up(timeout)
+            slice_ = min(slice_ * 1.5, _LONGEST_SLICE)
+
+    def _answered(self) -> bool:
+        return self._read().status in (Mailbox.DONE, Mailbox.ERROR)
+
+    def _give_up(self, timeout: float) -> NoReturn:
+        stood = "it works on it, and 'c' lets it go on"
+        if self.take_back():
+            stood = "it never looked, so the request was taken back"
+        raise CommandError(
+            f"the guest did not answer {self.command!r} within {timeout:g} s: {stood} "
+            "(--timeout 0 waits for ever)"
+        )
+
+    def _read(self) -> KlosMailbox:
+        return read_one(self.target, self.address, KlosMailbox)
 
 
 def _address(target: Target, symbols: Symbols | None, control: RunControl) -> int:
@@ -94,47 +158,12 @@ def _write(target: Target, address: int, field: str, raw: bytes) -> None:
     target.linear_writer.write(address + _FIELDS[field].offset, raw)
 
 
-def _await(
-    target: Target,
-    symbols: Symbols | None,
-    control: RunControl,
-    address: int,
-    command: str,
-    timeout: float | None,
-) -> KlosMailbox:
-    start, slice_ = time.monotonic(), _FIRST_SLICE
-    while True:
-        event = run_for(control, slice_)
-        mailbox = read_one(target, address, KlosMailbox)
-        if mailbox.status in (Mailbox.DONE, Mailbox.ERROR):
-            return mailbox
-        _require_no_panic(target, symbols, command)
-        if event is not None:
-            raise CommandError(_STOPPED_EARLY.format(reason=event.reason, command=command))
-        if timeout is not None and time.monotonic() - start > timeout:
-            _give_up(target, address, mailbox, command, timeout)
-        slice_ = min(slice_ * 1.5, _LONGEST_SLICE)
-
-
 def _require_no_panic(target: Target, symbols: Symbols | None, command: str) -> None:
     panic = read_panic(target, booted_klos(target, symbols).info)
     if panic is not None:
         raise CommandError(
             f"KLOS panicked during {command!r}: {panic.reason} ('klos' shows it all)"
         )
-
-
-def _give_up(
-    target: Target, address: int, mailbox: KlosMailbox, command: str, timeout: float
-) -> NoReturn:
-    stood = "it works on it, and 'c' lets it go on"
-    if mailbox.status == Mailbox.REQUEST:
-        _write(target, address, "status", _number(Mailbox.EMPTY))
-        stood = "it never looked, so the request was taken back"
-    raise CommandError(
-        f"the guest did not answer {command!r} within {timeout:g} s: {stood} "
-        "(--timeout 0 waits for ever)"
-    )
 
 
 def run_until_ready(target: Target, symbols: Symbols | None, timeout: float | None) -> None:

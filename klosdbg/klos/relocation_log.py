@@ -2,10 +2,11 @@
 
 from bisect import bisect_right
 
+from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosEvent, KlosInfo, KlosRelocation
 from klosdbg.klos.constants import Cause, label
 from klosdbg.klos.dsos_models import Relocation
-from klosdbg.klos.find import read_array, try_read
+from klosdbg.klos.find import read_array, read_columns
 from klosdbg.ports import Target
 
 
@@ -15,13 +16,19 @@ def read_log(target: Target, info: KlosInfo, after: int) -> list[Relocation]:
     new = sorted((e for e in log if after < e.seq <= info.relocations), key=lambda e: e.seq)
     if not new:
         return []
-    events = sorted(
-        (event.time_in, event.time_out)
-        for event in try_read(target, info.events, KlosEvent, "events")
-        if event.seq
-    )
+    events = _events(target, info, new[0].time)
     before = {e.seq + 1: e.time for e in log if e.seq}
     return [_relocation(entry, events, before.get(entry.seq, 0)) for entry in new]
+
+
+def _events(target: Target, info: KlosInfo, since: int) -> list[tuple[int, int]]:
+    """Give start and end of each handler that ended since, as far as the ring goes, in order."""
+    wanted = ("seq", "time_in", "time_out")
+    try:
+        events = read_columns(target, info.events, KlosEvent, "events", *wanted)
+    except KlosdbgError:
+        return []
+    return sorted((began, ended) for seq, began, ended in events if seq and ended >= since)
 
 
 def _relocation(entry: KlosRelocation, events: list[tuple[int, int]], before: int) -> Relocation:

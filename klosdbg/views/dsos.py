@@ -1,5 +1,6 @@
 """Views of DSOS and its patch sites."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from klosdbg.klos.constants import Site, label
@@ -25,10 +26,22 @@ def _head(model: Dsos, style: Style) -> Iterator[str]:
 
 
 def _sites(model: Dsos, style: Style) -> Iterator[str]:
-    parked = [s for s in model.sites if s.bare and s.agrees and s.value != model.selector.raw]
-    rows: list[tuple[str, ...]] = [("value at", "holds", "instruction", "site")]
-    rows += [_site(site, style) for site in model.sites if site not in parked]
-    yield columns(rows)
+    shown = model.sites if model.listed else model.wrong
+    if shown:
+        rows = [("value at", "holds", "instruction", "site"), *(_site(s, style) for s in shown)]
+        yield columns(rows)
+    if not model.listed:
+        yield from _folded(model)
+
+
+def _folded(model: Dsos) -> Iterator[str]:
+    agreeing = [site for site in model.sites if site.agrees]
+    parked = [s for s in agreeing if s.bare and s.value != model.selector.raw]
+    kinds = Counter(label(Site, s.site.kind) for s in agreeing if s not in parked)
+    if kinds:
+        each = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        holders = _count(kinds.total(), "site")
+        yield f"{holders} with {model.selector.raw:#06x}: {each} (--sites lists them)"
     if parked:
         count = _count(len(parked), "prologue")
         yield f"{count} of the benchmark and its attack: DSAPP, as nothing uses them now"

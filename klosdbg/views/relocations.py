@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from klosdbg.klos.dsos_models import Audited, Patched, Relocation, Relocations
+from klosdbg.klos.dsos_models import Audited, AuditSum, Patched, Relocation, Relocations
 from klosdbg.views.base import Style, columns, data, text
 from klosdbg.views.findings import finding_data, finding_lines
 from klosdbg.views.klos import structure_data
@@ -22,7 +22,7 @@ _CAUSES = {
 
 @text.register
 def _(model: Relocations, style: Style) -> str:
-    return "\n".join([*_listed(model, style), _verdict(model, style), *_written(model)])
+    return "\n".join([*_listed(model, style), _verdict(model, style), *_written(model.written)])
 
 
 def _listed(model: Relocations, style: Style) -> Iterator[str]:
@@ -76,8 +76,8 @@ def _verdict(model: Relocations, style: Style) -> str:
     return style.paint("green", agree)
 
 
-def _written(model: Relocations) -> Iterator[str]:
-    for sentence in model.written:
+def _written(written: tuple[str, ...]) -> Iterator[str]:
+    for sentence in written:
         yield textwrap.fill(f"written: {sentence}", _WIDTH, subsequent_indent="  ")
 
 
@@ -111,6 +111,33 @@ def _(model: Audited, style: Style) -> dict[str, object]:
         "schema": "klosdbg/findings/1",
         "findings": [finding_data(finding) for finding in model.findings.findings],
         "relocations": [relocation_data(r, style) for r in model.relocations],
+    }
+
+
+@text.register
+def _(model: AuditSum, style: Style) -> str:
+    return "\n".join([_sum(model, style), *_written(model.written)])
+
+
+def _sum(model: AuditSum, style: Style) -> str:
+    came = f"{model.done} of {model.wanted}" if model.done < model.wanted else f"{model.done}"
+    audited = f"{came} relocations by {model.how}, an audit after each, {model.seconds:.1f} s"
+    notes = f" ({model.notes} notes)" if model.notes else ""
+    found = f"{model.faults or 'no'} finding{'' if model.faults == 1 else 's'}{notes}"
+    return style.paint("red" if model.found_fault else "green", f"{audited}: {found}")
+
+
+@data.register
+def _(model: AuditSum, style: Style) -> dict[str, object]:
+    return {
+        "schema": "klosdbg/audited/1",
+        "how": model.how,
+        "wanted": model.wanted,
+        "done": model.done,
+        "faults": model.faults,
+        "notes": model.notes,
+        "seconds": model.seconds,
+        "written": list(model.written),
     }
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,7 @@ def disassemble(code: bytes, address: int, bits: int, count: int) -> list[Instru
 
 
 def _instructions(code: bytes, address: int, bits: int, count: int) -> Iterator[Instruction]:
-    import capstone
-
-    mode = {16: capstone.CS_MODE_16, 32: capstone.CS_MODE_32, 64: capstone.CS_MODE_64}[bits]
-    engine = capstone.Cs(capstone.CS_ARCH_X86, mode)
+    engine = _engine(bits)
     at = 0
     while count > 0 and at < len(code):
         found = list(engine.disasm_lite(code[at:], address + at, count))
@@ -45,6 +44,14 @@ def _instructions(code: bytes, address: int, bits: int, count: int) -> Iterator[
                 return
             yield Instruction(address + at, code[at : at + 1], "(bad)", "")
             at, count = at + 1, count - 1
+
+
+@cache
+def _engine(bits: int) -> Any:
+    import capstone
+
+    mode = {16: capstone.CS_MODE_16, 32: capstone.CS_MODE_32, 64: capstone.CS_MODE_64}[bits]
+    return capstone.Cs(capstone.CS_ARCH_X86, mode)
 
 
 def _target(mnemonic: str, operands: str) -> int | None:

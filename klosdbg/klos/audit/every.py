@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, TargetTimeout
@@ -21,32 +21,40 @@ _NONE = (
 )
 
 
+class NoRelocationError(CommandError):
+    """Report that DSOS did not move in time."""
+
+
 def audit_each(
-    target: Target, symbols: Symbols | None, wanted: int, timeout: float | None
+    target: Target,
+    symbols: Symbols | None,
+    wanted: int,
+    timeout: float | None,
+    cause: Callable[[], None] = lambda: None,
 ) -> Iterator[Audited]:
     """Let the guest run, and audit it after each of the next ``wanted`` relocations.
 
     A number like DSOS's in an application is a note, and an error where it follows DSOS. Several
-    relocations in one event are audited once, and count as many. The guest is stopped at
-    the end. ``timeout`` in seconds bounds the wait for each; ``CommandError`` where none comes.
+    relocations in one event are audited once, and count as many. ``cause`` is called before each,
+    with the guest stopped. The guest is stopped at the end. ``timeout`` in seconds bounds the wait
+    for each; ``CommandError`` where none comes.
     """
     control = target.control
     if control is None:
         raise CommandError(f"{target.name} cannot run: it is a recording, 'dsos audit' looks at it")
     info = booted_klos(target, symbols).info
+    if not info.return_gate:
+        raise CommandError("no place to audit at: klos_info.return_gate is 0 (docs/porting.md)")
     seen, done, suspects = info.relocations, 0, _Suspects()
-    control.insert(info.return_gate)
-    try:
-        while done < wanted:
-            now = _next(target, symbols, control, seen, timeout)
-            if now is None:
-                raise CommandError(_NONE.format(timeout=timeout, done=done, wanted=wanted))
-            found = suspects.judge(audit(target, symbols))
-            yield Audited(tuple(read_log(target, now, seen)), found)
-            done += now.relocations - seen
-            seen = now.relocations
-    finally:
-        control.remove(info.return_gate)
+    while done < wanted:
+        cause()
+        now = _next(target, symbols, control, info.return_gate, seen, timeout)
+        if now is None:
+            raise NoRelocationError(_NONE.format(timeout=timeout, done=done, wanted=wanted))
+        found = suspects.judge(audit(target, symbols))
+        yield Audited(tuple(read_log(target, now, seen)), found)
+        done += now.relocations - seen
+        seen = now.relocations
 
 
 class _Suspects:
@@ -68,18 +76,28 @@ class _Suspects:
 
 
 def _next(
-    target: Target, symbols: Symbols | None, control: RunControl, seen: int, timeout: float | None
+    target: Target,
+    symbols: Symbols | None,
+    control: RunControl,
+    gate: int,
+    seen: int,
+    timeout: float | None,
 ) -> KlosInfo | None:
     """Run until the counter of relocations has moved; None where it does not in time."""
     ends = time.monotonic() + (timeout or math.inf)
-    while time.monotonic() < ends:
-        here = _to_gate(target, control, timeout)
-        info = booted_klos(target, symbols).info
-        if info.relocations != seen:
-            return info
-        if here != info.return_gate:
-            raise CommandError("the guest stopped elsewhere before DSOS moved: 'c' goes on")
-    return None
+    control.insert(gate)
+    try:
+        while time.monotonic() < ends:
+            here = _to_gate(target, control, timeout)
+            info = booted_klos(target, symbols).info
+            if info.relocations != seen:
+                return info
+            if here != gate:
+                raise CommandError("the guest stopped elsewhere before DSOS moved: 'c' goes on")
+        return None
+    finally:
+        control.interrupt()
+        control.remove(gate)
 
 
 def _to_gate(target: Target, control: RunControl, timeout: float | None) -> int:
@@ -88,7 +106,4 @@ def _to_gate(target: Target, control: RunControl, timeout: float | None) -> int:
         control.wait(timeout)
     except TargetTimeout:
         control.interrupt()
-    except KeyboardInterrupt:
-        control.interrupt()
-        raise
     return target.registers.read().linear_pc

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from klosdbg.klos.abi import KlosFrame, KlosInfo, KlosProcess, KlosRelocation, KlosThread
+from klosdbg.errors import KlosdbgError
+from klosdbg.klos.abi import KlosFrame, KlosInfo, KlosProcess, KlosRelocation, KlosSite, KlosThread
 from klosdbg.klos.constants import Origin, State
-from klosdbg.klos.find import read_array, read_one, try_read
+from klosdbg.klos.find import read_array, read_columns, read_one, try_read
 from klosdbg.ports import Target
 from klosdbg.read import read_pages
 from klosdbg.x86.cpu import Cpu
@@ -56,6 +57,7 @@ class Facts:
     old: Mapping[int, int]
     contexts: tuple[Context, ...]
     processes: tuple[KlosProcess, ...]
+    sites: tuple[KlosSite, ...]
 
     def in_os_code(self, eip: int) -> bool:
         """Tell OS code and the event core from an application."""
@@ -90,6 +92,7 @@ def read_facts(target: Target, info: KlosInfo) -> Facts:
         old=old_selectors(target, info),
         contexts=(*_threads(target, info), *_frames(target, info)),
         processes=tuple(try_read(target, info.processes, KlosProcess, "processes")),
+        sites=tuple(try_read(target, info.sites, KlosSite, "sites")),
     )
 
 
@@ -103,9 +106,12 @@ def _slots(target: Target, table: str, base: int, limit: int) -> Slots:
 
 def old_selectors(target: Target, info: KlosInfo) -> dict[int, int]:
     """Map the selectors that DSOS had, as far as the log reaches back, to what ended them."""
-    log = try_read(target, info.relocation_log, KlosRelocation, "relocation_log")
-    moves = sorted((entry.seq, entry.old_selector) for entry in log if entry.seq)
-    old = {selector: seq for seq, selector in moves}
+    log = info.relocation_log
+    try:
+        moves = read_columns(target, log, KlosRelocation, "relocation_log", "seq", "old_selector")
+    except KlosdbgError:
+        moves = []
+    old = {selector: seq for seq, selector in sorted(moves) if seq}
     old.pop(info.dsos, None)
     return old
 

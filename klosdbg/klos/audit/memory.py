@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from klosdbg.klos.abi import KlosProcess, KlosSite
+from klosdbg.klos.abi import KlosProcess
 from klosdbg.klos.audit.facts import CHANCE, Facts
 from klosdbg.klos.audit.pages import MappedPage, PageTables, paging_mode
 from klosdbg.klos.constants import Process, State
-from klosdbg.klos.find import try_read
 from klosdbg.ports import Memory
 from klosdbg.read import PAGE
 from klosdbg.x86.findings import Finding
@@ -33,7 +32,7 @@ def _structures(facts: Facts) -> Iterator[tuple[str, int, int]]:
     yield "IDT", facts.cpu.idtr.base, facts.cpu.idtr.limit + 1
     yield "TSS", info.tss, info.tss_limit + 1
     yield "I/O bitmap", info.iomap, info.iomap_size
-    for site in try_read(facts.target, info.sites, KlosSite, "sites"):
+    for site in facts.sites:
         yield f"{_SITE_PAGES} {site.name}", site.immediate, site.width
 
 

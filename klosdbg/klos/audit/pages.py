@@ -9,6 +9,7 @@ from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte
 
 _PAGE = 4096
+_PRESENT = 1
 _ROOT = {"32-bit": 0xFFFF_F000, "PSE": 0xFFFF_F000, "PAE": 0xFFFF_FFE0}
 
 
@@ -82,11 +83,9 @@ def _below(
 def _entries(wanted: _Wanted, table: int, level: int, base: int) -> Iterator[tuple[int, PageEntry]]:
     shift, width = wanted.shift(level), wanted.width
     raw = wanted.table(table, 32 if wanted.mode == "PAE" and level == 3 else _PAGE)
-    for index in range(len(raw) // width):
-        linear = base + (index << shift)
-        if linear > wanted.last or linear + (1 << shift) <= wanted.first:
-            continue
+    first = max(wanted.first - base, 0) >> shift
+    end = min((wanted.last - base >> shift) + 1, len(raw) // width)
+    for index in range(first, end):
         value = int.from_bytes(raw[index * width : (index + 1) * width], "little")
-        entry = decode_pte(value, wanted.mode, level)
-        if entry.present:
-            yield linear, entry
+        if value & _PRESENT:
+            yield base + (index << shift), decode_pte(value, wanted.mode, level)
