@@ -49,6 +49,9 @@ Event\n\()_Ring0Stub:
 	.macro SAVE
 	pusha
 	.cfi_adjust_cfa_offset 32
+	rdtsc
+	mov %eax, %ss:core_time
+	mov %edx, %ss:core_time + 4
 	.irp register, %ds, %es, %fs, %gs
 	push \register
 	.cfi_adjust_cfa_offset 4
@@ -95,6 +98,7 @@ core_save:
 	mov %ebx, -8(%ecx)
 	movl $handler_return, -12(%ecx)
 	sub $12, %ecx
+	mov %ecx, core_handler_esp
 	CFI_FRAME %ebx, 0
 	mov FRAME_VECTOR(%ebx), %edx
 	mov core_dsos, %eax
@@ -198,9 +202,11 @@ double_fault_entry:				/* the processor arrives here by a task switch: registers
 
 	.section .data
 	.balign 64
-	.globl core_dsos, core_origin
+	.globl core_dsos, core_origin, core_time, core_handler_esp
 core_dsos:	.long 0				/* DSOS: rewritten at each relocation */
 core_origin:	.long 0
+core_time:	.quad 0				/* TSC at the stub of the newest event */
+core_handler_esp:	.long 0			/* where its handler's stack begins */
 	.section .bss.pages, "aw", @nobits
 	.balign 4096
 	.globl core_stack_bottom, core_stack_top, fault_stack_top, handler_stack_bottom, handler_stack_top

@@ -151,6 +151,13 @@ _Static_assert(sizeof(struct klos_process) == 128, "process layout");
 #define KLOS_PROCESS_SYSTEM 0x01 /* runs OS code only */
 #define KLOS_PROCESS_CAUGHT 0x02 /* was seen with DSOS in a segment register at an application's EIP */
 
+/* Who had a pid, also after its entry in the process table is another's: slot pid % count. */
+struct klos_name {
+	uint32_t pid; /* 0 while the entry is being filled */
+	char name[24];
+};
+_Static_assert(sizeof(struct klos_name) == 28, "name layout");
+
 struct klos_thread {
 	uint32_t tid;
 	uint32_t pid;
@@ -195,10 +202,13 @@ struct klos_event {
 	uint16_t pid, tid;
 	uint32_t resumed_eip;
 	uint16_t resumed_pid, resumed_tid;
-	uint32_t reserved;
+	uint32_t handler_esp; /* what the outward far return loads, and SS with it */
+	uint32_t esp0;        /* TSS.ESP0 while the handler runs */
+	uint16_t handler_ss, reserved;
+	uint64_t time_stub;         /* TSC in the ring-0 stub, at its first chance */
 	uint64_t time_in, time_out; /* TSC at the start and the end of the ring-3 handler */
 };
-_Static_assert(sizeof(struct klos_event) == 64, "event layout");
+_Static_assert(sizeof(struct klos_event) == 80, "event layout");
 
 struct klos_panic {
 	uint32_t vector;
@@ -340,6 +350,7 @@ struct klos_info {
 	uint32_t free_frames, total_frames;
 
 	uint32_t events_on; /* 0: nothing is written to the event ring, but event_count goes on; a debugger may set it */
+	struct klos_array names; /* struct klos_name */
 };
 
 /* klos_info.frames: owners that are no pid */

@@ -95,6 +95,13 @@ static inline uint8_t in8(uint16_t port)
 	return value;
 }
 
+static inline uint16_t read_ss(void)
+{
+	uint16_t ss;
+	__asm__ volatile("mov %%ss, %0" : "=r"(ss));
+	return ss;
+}
+
 static inline uint64_t read_tsc(void)
 {
 	uint32_t low, high;

@@ -7,6 +7,8 @@
 #define EVENTS 8192
 
 extern char os_text_start[], os_text_end[];
+extern uint64_t core_time; /* TSC at the newest event's stub */
+extern uint32_t core_handler_esp;
 
 uint32_t handler_table[256];
 static struct klos_event events[EVENTS];
@@ -47,6 +49,10 @@ static volatile struct klos_event *event_begin(const struct klos_frame *frame, u
 
 	event->seq = 0;
 	event->time_in = read_tsc();
+	event->time_stub = core_time;
+	event->handler_esp = core_handler_esp;
+	event->handler_ss = (uint16_t)read_ss();
+	event->esp0 = ((const struct tss *)TSS_ADDRESS)->esp0;
 	event->vector = (uint8_t)frame->vector;
 	event->depth = (uint8_t)klos_info.event_depth;
 	event->origin = (uint8_t)frame->origin;

@@ -4,11 +4,13 @@
 
 #define FIRST_PID 1
 #define LAST_PID 0xEFFF
+#define NAMES 1024
 
 extern char app_physical[], app_text_start[], app_text_end[], app_data_end[];
 extern const struct klos_application application_table[], application_table_end[];
 
 struct process processes[MAX_PROCESSES];
+static struct klos_name names[NAMES];
 static uint32_t last_pid;
 
 /* The image's copy of something that applications see at an address of their own. */
@@ -43,6 +45,15 @@ static uint32_t new_pid(void)
 	return last_pid;
 }
 
+static void note_name(const struct klos_process *process)
+{
+	volatile struct klos_name *entry = &names[process->pid % NAMES];
+
+	entry->pid = 0;
+	memcpy((char *)entry->name, process->name, sizeof(entry->name));
+	entry->pid = process->pid;
+}
+
 static struct process *new_process(const char *name, const char *arguments, uint32_t parent, uint32_t flags)
 {
 	for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
@@ -55,6 +66,7 @@ static struct process *new_process(const char *name, const char *arguments, uint
 		process->public.flags = flags;
 		process->public.end_vector = NO_VECTOR;
 		string_copy(process->public.name, name, sizeof(process->public.name));
+		note_name(&process->public);
 		string_copy(process->public.arguments, arguments, sizeof(process->public.arguments));
 		process->public.state = KLOS_STATE_READY;
 		klos_info.processes_started++;
@@ -121,6 +133,9 @@ struct process *process_system(const char *name)
 	struct process *process = new_process(name, "", 0, KLOS_PROCESS_SYSTEM);
 
 	PANIC_IF(!process || directory_create(process));
+	klos_info.names.address = (uint32_t)names;
+	klos_info.names.count = NAMES;
+	klos_info.names.entry_size = sizeof(names[0]);
 	klos_info.processes.address = (uint32_t)processes;
 	klos_info.processes.count = MAX_PROCESSES;
 	klos_info.processes.entry_size = sizeof(processes[0]);

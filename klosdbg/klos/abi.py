@@ -112,6 +112,14 @@ class KlosProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class KlosName:
+    """Who had a pid, also after its process has gone; slot ``pid % count``."""
+
+    pid: U32
+    name: Char24
+
+
+@dataclass(frozen=True, slots=True)
 class KlosThread:
     """A thread. Stacks and ``context`` are linear addresses."""
 
@@ -172,7 +180,11 @@ class KlosEvent:
     resumed_eip: U32
     resumed_pid: U16
     resumed_tid: U16
-    reserved: U32
+    handler_esp: U32
+    esp0: U32
+    handler_ss: U16
+    reserved: U16
+    time_stub: U64
     time_in: U64
     time_out: U64
 
@@ -329,6 +341,7 @@ class KlosInfo:
     free_frames: U32
     total_frames: U32
     events_on: U32
+    names: KlosArray
 
 
 STRUCTURES: dict[str, type] = {
@@ -337,6 +350,7 @@ STRUCTURES: dict[str, type] = {
     "klos_site": KlosSite,
     "klos_service": KlosService,
     "klos_process": KlosProcess,
+    "klos_name": KlosName,
     "klos_thread": KlosThread,
     "klos_relocation": KlosRelocation,
     "klos_event": KlosEvent,

@@ -3,13 +3,15 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from klosdbg.klos.abi import KlosInfo, KlosProcess
+from klosdbg.klos.abi import KlosInfo, KlosName, KlosProcess
 from klosdbg.klos.constants import Origin as KlosOrigin
 from klosdbg.klos.find import booted_klos, read_numbers, try_read
-from klosdbg.klos.layout import members
+from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory, Symbols, Target
 from klosdbg.trace.event import Back, Origin, Place
+from klosdbg.trace.pinned import PinnedMemory
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
 ORIGINS: Mapping[int, Origin] = {
@@ -46,7 +48,7 @@ class KlosFacts:
         self._at_stop = at_stop or target.linear_at_stop or target.linear
         self._last_thread = 0
         self._symbols = symbols
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str | None] = {}
         self._stubs = read_numbers(target, self.info.stubs, 4, "stubs")
 
     def offset(self, field: str) -> int:
@@ -60,13 +62,28 @@ class KlosFacts:
     def process(self, pid: int) -> str | None:
         """Name a process; pids are never used twice, so what was read once stays true."""
         if pid and pid not in self._names:
-            self.learn_processes()
-        return self._names.get(pid) if pid else None
+            self._names[pid] = self._logged_name(pid) or self._listed_name(pid)
+        return self._names.get(pid)
 
-    def learn_processes(self) -> None:
-        """Read the names of the processes that there are now."""
+    def _logged_name(self, pid: int) -> str | None:
+        """Look where the guest keeps names, also of processes that have gone meanwhile."""
+        names = self.info.names
+        if not names.count or names.entry_size < size_of(KlosName):
+            return None
+        raw = self.fixed.read(
+            names.address + pid % names.count * names.entry_size, names.entry_size
+        )
+        entry = decode(KlosName, raw)
+        return entry.name if entry.pid == pid else None
+
+    def _listed_name(self, pid: int) -> str | None:
         found = try_read(self._target, self.info.processes, KlosProcess, "processes")
-        self._names |= {p.pid: p.name for p in found}
+        return next((process.name for process in found if process.pid == pid), None)
+
+    @cached_property
+    def fixed(self) -> PinnedMemory:
+        """The OS's own memory, to be read as often as one likes."""
+        return PinnedMemory(self._target)
 
     def running_requests(self) -> list[tuple[int, int]]:
         """List what ``running`` wants to be read, as ``(address, size)``."""

@@ -1,6 +1,6 @@
 """The ring recorder: what KLOS's event core wrote down itself, read while the guest runs."""
 
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, TargetRunning
@@ -12,20 +12,21 @@ from klosdbg.trace.discovery import EventPaths, discover
 from klosdbg.trace.event import Event, Recorder, Resumed, Spent, Time, Transfer
 from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, error_code_of
 
-_INTERVAL = 0.05
-_HURRIED = 0.002
-_BUSY = 1 / 32
+_INTERVAL = 0.01
+_FETCH_EVERY = 128
 _PAGE_FAULT = 14
 
 
 class RingRecorder:
     """Drain the ring of ``klos_info``. ``lost`` counts events that the guest overwrote unread.
 
+    Entries are copied first and made events of later, since the guest does not wait for either.
     ``CommandError`` where the guest is no KLOS. Starting writes to a guest whose ring is off.
     """
 
     kind: Recorder = "ring"
     interval: float | None = _INTERVAL
+    ended = 0
     place: int | None = None
 
     def __init__(self, target: Target, symbols: Symbols | None) -> None:
@@ -33,6 +34,7 @@ class RingRecorder:
         self._symbols = symbols
         self._facts: KlosFacts | None = None
         self._out: Transfer | None = None
+        self._copied: deque[KlosEvent] = deque()
         self._next = 1
         self._switched_on = False
         self.lost = 0
@@ -41,75 +43,91 @@ class RingRecorder:
     def start(self) -> None:
         """Begin with the next event; switch the ring on where it is off."""
         facts = self._facts = KlosFacts(self._target, self._symbols)
+        ring = facts.info.events
+        if ring.entry_size < size_of(KlosEvent) or not ring.count:
+            raise CommandError("klos_info.events makes no sense: see 'klos'")
         self._out = _outward(discover(self._target))
         if not self._number(facts, "events_on"):
             self._switch(facts, 1)
             self._switched_on = True
         self._next = self._number(facts, "event_count") + 1
 
-    def handle(self, _event: StopEvent) -> tuple[bool, list[Event]]:
+    def handle(self, _event: StopEvent) -> bool:
         """Take no stop: none is wanted here."""
-        return False, []
+        return False
 
     def poll(self) -> list[Event]:
-        """Read what has ended since the last time, in order of ``seq``."""
+        """Take what has ended since the last time, in order of ``seq``; what ends meanwhile waits.
+
+        At most a ring full, so that whoever waits for the guest gets to look at the clock.
+        """
         if self._facts is None:
             return []
-        before = self._next
-        drained = list(self._drain(self._read(), waiting=True))
-        filled = (self._next - before) / self._facts.info.events.count
-        self.interval = _HURRIED if filled > _BUSY else _INTERVAL
-        return drained
+        self._fetch(self._facts, waiting=True)
+        taken = self._take(self._facts, min(len(self._copied), self._facts.info.events.count))
+        self.interval = 0.0 if self._copied else _INTERVAL
+        return taken
 
     def stop(self) -> list[Event]:
-        """Read what is left, and leave the ring's switch as it was found."""
-        if self._facts is None:
+        """Take what is left, and leave the ring's switch as it was found."""
+        facts, self._facts = self._facts, None
+        if facts is None:
             return []
-        left = list(self._drain(self._read(), waiting=False))
+        self._fetch(facts, waiting=False)
         if self._switched_on:
-            self._switch(self._facts, 0)
-        self._facts = None
-        return left
+            self._switch(facts, 0)
+        return [self._event(facts, entry) for entry in self._copied]
 
-    def _read(self) -> tuple[int, bytes, int]:
-        assert self._facts is not None
-        ring = self._facts.info.events
-        if ring.entry_size < size_of(KlosEvent) or not ring.count:
-            raise CommandError("klos_info.events makes no sense: see 'klos'")
-        before = self._number(self._facts, "event_count")
-        if before < self._next:
-            return before, b"", before
-        self._facts.learn_processes()
-        raw = self._target.linear.read(ring.address, ring.count * ring.entry_size)
-        return before, raw, self._number(self._facts, "event_count")
+    def _take(self, facts: KlosFacts, count: int) -> list[Event]:
+        events = []
+        for done in range(count):
+            if done % _FETCH_EVERY == _FETCH_EVERY - 1:
+                self._fetch(facts, waiting=True)
+            events.append(self._event(facts, self._copied.popleft()))
+        return events
 
-    def _drain(self, read: tuple[int, bytes, int], waiting: bool) -> Iterator[Event]:
-        """Take entries up to the newest; ``waiting`` leaves off at one that is being filled."""
-        newest, raw, after = read
-        assert self._facts is not None
-        ring = self._facts.info.events
-        oldest = after - ring.count + 1
+    def _fetch(self, facts: KlosFacts, waiting: bool) -> None:
+        """Copy entries up to the newest; ``waiting`` leaves off at one that is being filled."""
+        ring, newest = facts.info.events, self._number(facts, "event_count")
+        first = max(self._next, newest - ring.count + 1)
+        raw = self._entries(facts, first, newest)
+        oldest = self._number(facts, "event_count") - ring.count + 1
         if self._next < oldest:
             self.lost += min(oldest, newest + 1) - self._next
             self._next = min(oldest, newest + 1)
         while self._next <= newest:
-            entry = decode(KlosEvent, raw, (self._next - 1) % ring.count * ring.entry_size)
+            entry = decode(KlosEvent, raw, (self._next - first) * ring.entry_size)
             if entry.seq == self._next:
-                yield self._event(entry)
+                self._copied.append(entry)
             elif waiting:
                 return
             self._next += 1
 
-    def _event(self, entry: KlosEvent) -> Event:
-        facts = self._facts
-        assert facts is not None
+    def _entries(self, facts: KlosFacts, first: int, last: int) -> bytes:
+        """Read the slots of events ``first`` to ``last``, which may go round the ring's end."""
+        ring, raw = facts.info.events, b""
+        while first <= last:
+            slot = (first - 1) % ring.count
+            count = min(last - first + 1, ring.count - slot)
+            raw += facts.fixed.read(ring.address + slot * ring.entry_size, count * ring.entry_size)
+            first += count
+        return raw
+
+    def _event(self, facts: KlosFacts, entry: KlosEvent) -> Event:
         origin = ORIGINS.get(entry.origin, "program")
         source = facts.source(origin, entry.cs, entry.eip, entry.ss, entry.esp)
         stub = facts.stub(entry.vector)
-        out = self._out and replace(self._out, eip=entry.handler, cs=facts.info.csos)
+        out = self._out and replace(
+            self._out,
+            eip=entry.handler,
+            cs=facts.info.csos,
+            ss=entry.handler_ss,
+            esp=entry.handler_esp,
+            esp0=entry.esp0,
+        )
         return Event(
             seq=entry.seq,
-            time=Time(entry.time_in, "tsc"),
+            time=Time(entry.time_stub, "tsc"),
             vector=entry.vector,
             error_code=error_code_of(entry.vector, entry.error_code),
             source=source,
@@ -126,7 +144,7 @@ class RingRecorder:
             tid=entry.tid,
             cr2=entry.cr2 if entry.vector == _PAGE_FAULT else None,
             origin=origin,
-            spent=Spent(None, entry.time_out - entry.time_in),
+            spent=Spent(entry.time_in - entry.time_stub, entry.time_out - entry.time_in),
             recorder="ring",
             stub_symbol=None if stub is None else facts.symbol(stub),
             handler_symbol=facts.symbol(entry.handler),
@@ -140,7 +158,7 @@ class RingRecorder:
         return Resumed(place, changed, idle, name, entry.resumed_pid, entry.resumed_tid)
 
     def _number(self, facts: KlosFacts, field: str) -> int:
-        return int.from_bytes(self._target.linear.read(facts.offset(field), 4), "little")
+        return int.from_bytes(facts.fixed.read(facts.offset(field), 4), "little")
 
     def _switch(self, facts: KlosFacts, value: int) -> None:
         if self._target.control is not None and self._target.control.running:

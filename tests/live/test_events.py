@@ -141,12 +141,12 @@ def facts(event: Event) -> tuple[object, ...]:
     where = (source.cs, source.eip, source.linear, source.cpl, source.ss, source.esp)
     ended = resumed and (resumed.place.eip, resumed.idle, resumed.changed, resumed.tid)
     kind = (event.vector, event.error_code, event.cr2, event.origin, event.depth)
-    way = (event.stub, event.handler, event.back, event.tlb_flush, event.eoi)
+    way = (event.stub, event.out, event.handler, event.back, event.tlb_flush, event.eoi)
     return (*kind, *where, *way, event.pid, event.tid, ended)
 
 
 def test_the_recorders_agree(both: Both) -> None:
-    """Sequence, vector, error code, source, handler, way back, place of return, thread."""
+    """Sequence, vector, error code, source, way out, handler, way back, return, thread."""
     assert both.lost == 0
     whole = [event for event in both.stopping if event.complete]
     assert len(whole) >= WANTED
