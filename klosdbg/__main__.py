@@ -71,12 +71,12 @@ def _main(words: list[str]) -> int:
 
 
 def _gdb_line() -> str:
-    """The line that puts the installed packages on gdb's path and sources the extension."""
+    """The line that puts the installed packages on gdb's path and loads the extension."""
     import sysconfig
 
     sites = [str(Path(__file__).resolve().parent.parent), sysconfig.get_path("purelib")]
-    entry = str(Path(__file__).resolve().with_name("gdb_entry.py"))
-    return f"python import sys; sys.path[:0] = {sites}; gdb.execute({'source ' + entry!r})"
+    load = "import klosdbg.gdb_entry; klosdbg.gdb_entry.load()"
+    return f"python import sys; sys.path[:0] = {sites}; {load}"
 
 
 def _leave(session: Session) -> None:

@@ -16,7 +16,9 @@ from klosdbg.errors import CommandError, UsageError
 from klosdbg.models import BreakpointInfo
 from klosdbg.session import Session
 from klosdbg.trace.at_stub import condition_at, stub_of
+from klosdbg.trace.discovery import Stub
 from klosdbg.trace.event import Event, Recorder
+from klosdbg.trace.expression import Expression
 from klosdbg.trace.statistics import statistics
 from klosdbg.trace.tree import event_trees
 
@@ -120,17 +122,21 @@ def events_follow(session: Session, args: Namespace) -> object:
     arg("condition", nargs="*", metavar="if EXPR", help="as in 'events show --if'"),
     example='b event 11 if error.index == 0x173 and process == "attacker"',
     group="breakpoints",
+    aliases=("break event",),
     keeps_quotes=True,
 )
 def break_at_event(session: Session, args: Namespace) -> object:
-    text = _condition(args.condition)
-    wanted = expression_of(text)
-    number = vector(args.vector)
-    stub = stub_of(session.target, number)
-    asked = f"event {number}" + (f" if {text}" if text else "")
+    stub, wanted = event_stop(session, args)
+    asked = f"event {stub.vector}" + (f" if {wanted.text}" if wanted else "")
     test = condition_at(session.target, session.symbols, stub, wanted) if wanted else None
     made = session.add_breakpoint(stub.entry, asked, test)
     return BreakpointInfo(made.number, made.address, made.wanted, made.hits)
+
+
+def event_stop(session: Session, args: Namespace) -> tuple[Stub, Expression | None]:
+    """Find the stub to stop at, and what has to hold there; ``UsageError`` for a bad condition."""
+    wanted = expression_of(_condition(args.condition))
+    return stub_of(session.target, vector(args.vector)), wanted
 
 
 def _condition(words: list[str]) -> str | None:

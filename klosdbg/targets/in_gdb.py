@@ -33,8 +33,17 @@ def in_gdb() -> Target:
         register_writer=GdbRegisterWriter(registers.forget),
         control=GdbControl(registers),
         monitor=GdbMonitor(),
-        address_bits=64 if "x86-64" in _architecture() else 32,
     )
+
+
+def address_bits() -> int:
+    """Give the width of the widest linear address of what gdb debugs now."""
+    return 64 if "x86-64" in gdb.selected_inferior().architecture().name() else 32
+
+
+def shows_linear_pc() -> bool:
+    """Tell whether gdb's pc is CS base + EIP, as klosdbg's server shows it, and not EIP."""
+    return "eip_offset" in _register_names()
 
 
 def symbols_in_gdb() -> SymbolTable:
@@ -51,17 +60,17 @@ def _images() -> Iterator[Image]:
                 yield Image(raw, str(path))
 
 
-def _architecture() -> str:
-    name: str = gdb.selected_inferior().architecture().name()
-    return name
+def _register_names() -> set[str]:
+    return {register.name for register in gdb.selected_inferior().architecture().registers()}
 
 
 def _execute(command: str) -> str:
     try:
         said: str = gdb.execute(command, to_string=True)
     except gdb.error as error:
-        hint = _NO_GUEST if "monitor" in command or "not being run" in str(error) else str(error)
-        raise TargetError(f"gdb cannot {command.split()[0]}: {hint}") from None
+        if "monitor" in command or "not being run" in str(error):
+            raise TargetError(_NO_GUEST) from None
+        raise TargetError(f"gdb cannot {command.split()[0]}: {error}") from None
     return said
 
 
@@ -98,7 +107,7 @@ class GdbRegisterWriter:
 
     def write(self, name: str, value: int) -> None:
         """Write one register by its lower-case SDM name."""
-        known = {register.name for register in gdb.selected_inferior().architecture().registers()}
+        known = _register_names()
         own = f"{name}_offset" if f"{name}_offset" in known else name
         if own not in known:
             raise TargetError(f"gdb cannot write {name!r}: 'info registers all' lists what it can")

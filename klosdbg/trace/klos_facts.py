@@ -130,6 +130,10 @@ class KlosFacts:
         """Give the linear address of a vector's ring-0 stub."""
         return self._stubs[vector] if vector < len(self._stubs) else None
 
+    def vector_at(self, address: int) -> int | None:
+        """Tell whose stub begins at a linear address."""
+        return self._stubs.index(address) if address in self._stubs else None
+
     def back(self) -> Back:
         """Describe the way back: every handler of KLOS ends with the call gate."""
         return Back("call-gate", self.info.gate_selector, self.info.return_gate)

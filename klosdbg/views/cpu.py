@@ -4,7 +4,7 @@ import textwrap
 
 from klosdbg.models import SegmentState, SegmentStates, SelectorInfo
 from klosdbg.views.base import Style, address_data, columns, data, hex64, text
-from klosdbg.views.descriptors import descriptor_data, kind_of, what
+from klosdbg.views.descriptors import descriptor_data, in_one_line, kind_of
 from klosdbg.x86.cpu import Cpu, SegmentRegister
 from klosdbg.x86.flags import decode_flags
 
@@ -181,9 +181,7 @@ def _(model: SelectorInfo, style: Style) -> str:
     if model.address is not None:
         lines.append(f"  entry at {style.address(model.address)}")
     if model.descriptor is not None:
-        absent = "" if model.descriptor.present else "not-present "
-        shown = f"{absent}{model.descriptor.kind}, dpl {model.descriptor.dpl}"
-        lines.append(f"  {shown}, {what(model.descriptor, style, model.target_base)}".rstrip(", "))
+        lines.append(f"  {in_one_line(model.descriptor, style, model.target_base)}")
     if why:
         lines.append(f"  {why}")
     if model.held_by:

@@ -60,6 +60,15 @@ def raw_number(descriptor: Descriptor) -> str:
     return f"{int.from_bytes(descriptor.raw, 'little'):#0{2 * len(descriptor.raw) + 2}x}"
 
 
+def in_one_line(descriptor: Descriptor, style: Style, target_base: int = 0) -> str:
+    """Say in one line what a descriptor is; ``target_base`` as in ``what``."""
+    if isinstance(descriptor, Empty):
+        return descriptor.kind
+    absent = "" if descriptor.present else "not-present "
+    shown = f"{absent}{descriptor.kind}, dpl {descriptor.dpl}"
+    return f"{shown}, {what(descriptor, style, target_base)}".rstrip(", ")
+
+
 def what(descriptor: Descriptor, style: Style, target_base: int = 0) -> str:
     """Say in one line what a descriptor spans or leads to; kind, DPL and presence are left out.
 

@@ -26,6 +26,21 @@ def _(model: Tss, style: Style) -> str:
     return "\n".join(lines)
 
 
+def tss_in_one_line(tss: Tss) -> str:
+    """Say in one line what a TSS of 16 or 32 bits switches to, of what its own fields say."""
+    wide = "e" if tss.bits == 32 else ""
+    inner = [
+        f"ring {ring} stack {ss:04x}:{sp:0{tss.bits // 4}x}"
+        for ring in range(3)
+        if (ss := tss.fields[f"ss{ring}"]) and (sp := tss.fields[f"{wide}sp{ring}"]) is not None
+    ]
+    place = f"{tss.fields['cs']:04x}:{tss.fields[f'{wide}ip']:0{tss.bits // 4}x}"
+    words = [*inner, f"saved cs:{wide}ip {place}"]
+    if tss.bits == 32:
+        words += [f"cr3 {tss.fields['cr3']:#x}", f"iomap_base {tss.fields['iomap_base']:#x}"]
+    return f"{tss.bits}-bit TSS, {', '.join(words)}"
+
+
 def _ranges(ranges: tuple[tuple[int, int], ...]) -> str:
     shown = [f"{a:#x}" if a == b else f"{a:#x}-{b:#x}" for a, b in ranges]
     return " ".join(shown) or "none"
