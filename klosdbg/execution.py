@@ -111,7 +111,10 @@ def _wait_or_poll(session: Session, deadline: float | None) -> StopEvent | None:
     tracer = session.tracer
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if tracer is None or tracer.interval is None:
+        if tracer is None:
+            return session.control.wait(left)
+        if tracer.interval is None:
+            tracer.poll()
             return session.control.wait(left)
         slice_ = tracer.interval if left is None else min(left, tracer.interval)
         try:

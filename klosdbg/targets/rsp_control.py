@@ -93,7 +93,8 @@ class RspControl:
         if self._wanted[address] <= 0:
             raise TargetError(f"there is no breakpoint at {address:#010x}")
         self._wanted[address] -= 1
-        self._wanted += Counter()
+        if not self._wanted[address]:
+            del self._wanted[address]
 
     def step_back(self) -> StopEvent:
         """Go back one instruction. The emulator replays from the start, which may take seconds."""
@@ -105,7 +106,7 @@ class RspControl:
     def resume_back(self) -> None:
         """Let the guest run backwards, to a breakpoint or to where its recording began."""
         self._require_alive()
-        self._go_back(b"bc", self._changes())
+        self._go_back(b"bc", [*self._changes()])
         self._armed = frozenset(self._wanted)
 
     def back_to_write(self, address: int, size: int) -> StopEvent:
@@ -161,18 +162,17 @@ class RspControl:
         with interrupts_deferred:
             return self._note(parse_stop(self._stub.take_stop()))
 
-    def _changes(self) -> list[bytes]:
+    def _changes(self) -> dict[bytes, int]:
         gone = sorted(self._armed - self._wanted.keys())
         new = sorted(self._wanted.keys() - self._armed)
-        return [b"z0,%x,1" % at for at in gone] + [b"Z0,%x,1" % at for at in new]
+        return {b"z0,%x,1" % at: at for at in gone} | {b"Z0,%x,1" % at: at for at in new}
 
     def _go(self) -> None:
-        gone = sorted(self._armed - self._wanted.keys())
-        new = sorted(self._wanted.keys() - self._armed)
-        replies = self._stub.resume(self._changes(), b"c")
+        changes = self._changes()
+        replies = self._stub.resume([*changes], b"c")
         self._stepping = False
         self._armed = frozenset(self._wanted)
-        outcome = zip(gone + new, replies, strict=True)
+        outcome = zip(changes.values(), replies, strict=True)
         refused = [address for address, reply in outcome if reply != b"OK"]
         if refused:
             self._refuse(refused)

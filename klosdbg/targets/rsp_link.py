@@ -68,6 +68,7 @@ class RspLink:
     """A connection to a stub. Once lost, every use raises the same ``TargetLost``.
 
     Ctrl-C is held back while an exchange is under way and is free while waiting for a stop.
+    Acknowledgements wait for the next request, in one write with it: each write wakes the stub.
     ``explain`` may say why the stub went away.
     """
 
@@ -144,7 +145,6 @@ class RspLink:
             with interrupts_deferred:
                 self._only_frame = b""
                 self._take(self._read())
-                self._acknowledge()
         return True
 
     def take_stop(self) -> bytes | None:
@@ -171,9 +171,9 @@ class RspLink:
             while len(replies) < len(payloads):
                 window = payloads[sent : len(replies) + _WINDOW]
                 sent += len(window)
-                self._send(self._codec.take_acks() + b"".join(map(encode, window)))
+                if window:
+                    self._send(self._codec.take_acks() + b"".join(map(encode, window)))
                 replies += self._receive(timeout, silence)
-            self._acknowledge()
             if len(replies) > len(payloads):
                 raise self._lose(garbage("one reply a request", replies[-1]))
             return replies
@@ -193,7 +193,6 @@ class RspLink:
                 )
             if replies := self._take(self._read()):
                 return replies
-            self._acknowledge()
 
     def _readable(self, timeout: float | None) -> bool:
         if self._lost:
@@ -229,13 +228,7 @@ class RspLink:
         if not self._only_frame or self._retries > _RETRIES:
             reason = event.reason if isinstance(event, BadPacket) else "every packet refused"
             raise self._lose(ProtocolError(f"{self.name} sends corrupt packets ({reason})"))
-        if isinstance(event, Nack):
-            self._send(self._only_frame)
-
-    def _acknowledge(self) -> None:
-        acks = self._codec.take_acks()
-        if acks:
-            self._send(acks)
+        self._send(self._only_frame if isinstance(event, Nack) else self._codec.take_acks())
 
     def _send(self, data: bytes) -> None:
         if self._lost:

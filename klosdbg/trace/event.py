@@ -1,5 +1,6 @@
 """One event, from where it hit through stub and handler and back, as every recorder tells it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -136,3 +137,7 @@ class Event:
     def complete(self) -> bool:
         """Tell whether it was seen to come back."""
         return self.resumed is not None
+
+
+MakesEvent = Callable[[], Event]
+"""Builds an event of what was read at its stops, which is not done while the guest waits."""

@@ -2,12 +2,14 @@
 
 The outward transfer is a breakpoint only while no event is under way, and its block's start instead
 of it while one is; so the guest never resumes from an armed breakpoint, and needs no step off it.
+A stop keeps bytes; the event is built of them while the guest runs on.
 """
 
 import struct
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 
 from klosdbg.errors import CommandError
@@ -16,15 +18,15 @@ from klosdbg.klos.constants import Request
 from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory
 from klosdbg.trace.discovery import EventPaths
-from klosdbg.trace.event import Event, Resumed, Spent, Time, Transfer
+from klosdbg.trace.event import Event, MakesEvent, Resumed, Spent, Time, Transfer
 from klosdbg.trace.flow import Exit
 from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, Running, ends_interrupt, error_code_of
-from klosdbg.trace.pending import Pending
 from klosdbg.trace.registers import Registers
 
 _FAR_RETURN = struct.Struct("<IIII")
 _FRAME = size_of(KlosFrame)
-_EIP = next(m.offset for m in members(KlosFrame) if m.name == "eip")
+_OFFSETS = {m.name: m.offset for m in members(KlosFrame)}
+_VECTOR = slice(_FAR_RETURN.size + _OFFSETS["vector"], _FAR_RETURN.size + _OFFSETS["error_code"])
 
 
 class KlosStops:
@@ -45,11 +47,12 @@ class KlosStops:
             raise CommandError("the event core has no far return out, or no way back: see 'klos'")
         blocks = {e.block for e in self._out.values() if e.block != e.address}
         self._before = _entries(paths, vectors) or frozenset(blocks)
-        self._filtered = bool(vectors)
         self._vectors = frozenset(vectors)
-        self._pending: list[Pending] = []
+        self._pending: list[_Outward] = []
         self._numbers = count(1)
-        self.wanted = self._idle()
+        self._idle = self._before if vectors else frozenset(self._out)
+        self._busy = self._before | self._ends.keys()
+        self.wanted = self._idle
 
     def guesses(self) -> list[tuple[int, int]]:
         """Say what memory the next stop will probably want, as ``(address, size)``."""
@@ -64,8 +67,8 @@ class KlosStops:
     def _wanted_at_end(self, frame_at: int) -> list[tuple[int, int]]:
         return [(frame_at, _FRAME), *self._facts.running_requests()]
 
-    def at(self, registers: Registers) -> list[Event]:
-        """Note a stop at one of the wanted places; return the events that it ends."""
+    def at(self, registers: Registers) -> list[MakesEvent]:
+        """Note a stop at one of the wanted places; return what makes the events that it ends."""
         if registers.pc in self._ends:
             return self._end(registers, self._ends[registers.pc])
         if registers.pc in self._out:
@@ -73,88 +76,89 @@ class KlosStops:
         self.wanted = frozenset(self._out)
         return []
 
-    def drop(self) -> list[Event]:
+    def drop(self) -> list[MakesEvent]:
         """Give up the events that are under way, as having never come back."""
-        dropped = [pending.event for pending in self._pending]
-        self._pending, self.wanted = [], self._idle()
+        dropped = [self._given_up(pending) for pending in self._pending]
+        self._pending, self.wanted = [], self._idle
         return dropped
 
-    def _idle(self) -> frozenset[int]:
-        return self._before if self._filtered else frozenset(self._out)
-
-    def _busy(self) -> frozenset[int]:
-        return self._before | self._ends.keys()
-
-    def _outward(self, registers: Registers, out: Exit) -> list[Event]:
+    def _outward(self, registers: Registers, out: Exit) -> list[MakesEvent]:
         now = time.monotonic_ns()
         frame_at = registers.stack + _FAR_RETURN.size
         raw, esp0, *who = self._read(self._wanted_outward(registers.stack))
         self._last_stack = registers.stack
-        eip, cs, esp, ss = _FAR_RETURN.unpack_from(raw)
-        to = _Outward(eip, cs, esp, ss, int.from_bytes(esp0, "little"))
-        frame = decode(KlosFrame, raw, _FAR_RETURN.size)
-        gone = [p.event for p in self._pending if p.frame <= frame_at]
+        gone = [self._given_up(p) for p in self._pending if p.frame <= frame_at]
         self._pending = [p for p in self._pending if p.frame > frame_at]
-        if not self._vectors or frame.vector in self._vectors:
-            event = self._event(now, frame, to, out, self._facts.running(*who))
-            self._pending.append(Pending(frame_at, event, now))
-        self.wanted = self._busy() if self._pending else self._idle()
+        if not self._vectors or int.from_bytes(raw[_VECTOR], "little") in self._vectors:
+            running, process = self._who(who)
+            seq = next(self._numbers)
+            self._pending.append(_Outward(seq, now, frame_at, out, raw, esp0, running, process))
+        self.wanted = self._busy if self._pending else self._idle
         return gone
 
-    def _event(
-        self, now: int, frame: KlosFrame, to: "_Outward", out: Exit, running: Running
-    ) -> Event:
-        facts = self._facts
+    def _end(self, registers: Registers, kind: str) -> list[MakesEvent]:
+        idle = kind == "hlt"
+        frame_at = registers.stack - (0 if idle else _OFFSETS["eip"])
+        ended = [self._ended(p, idle) for p in self._pending if p.frame == frame_at]
+        gone = [self._given_up(p) for p in self._pending if p.frame < frame_at]
+        self._pending = [p for p in self._pending if p.frame > frame_at]
+        self.wanted = self._busy if self._pending else self._idle
+        return gone + ended
+
+    def _given_up(self, pending: "_Outward") -> MakesEvent:
+        return partial(self._event, pending)
+
+    def _ended(self, pending: "_Outward", idle: bool) -> MakesEvent:
+        raw, *who = self._read(self._wanted_at_end(pending.frame))
+        running, process = self._who(who)
+        end = _End(time.monotonic_ns(), idle, raw, running, process)
+        return partial(self._whole_event, pending, end)
+
+    def _who(self, raw: list[bytes]) -> tuple[Running, str | None]:
+        running = self._facts.running(*raw)
+        return running, self._facts.process(running.pid)
+
+    def _event(self, pending: "_Outward") -> Event:
+        facts, running, out = self._facts, pending.running, pending.out
+        frame = decode(KlosFrame, pending.raw, _FAR_RETURN.size)
+        eip, cs, esp, ss = _FAR_RETURN.unpack_from(pending.raw)
+        esp0 = int.from_bytes(pending.esp0, "little")
         origin = ORIGINS.get(frame.origin, "program")
         stub = facts.stub(frame.vector)
         return Event(
-            seq=next(self._numbers),
-            time=Time(now, "host-ns", perturbed=True),
+            seq=pending.seq,
+            time=Time(pending.since, "host-ns", perturbed=True),
             vector=frame.vector,
             error_code=error_code_of(frame.vector, frame.error_code),
             source=facts.source(origin, frame.cs, frame.eip, frame.ss, frame.esp),
             stub=stub,
-            out=Transfer(
-                out.kind, out.address, 0, to.cs & 3, to.cs, to.eip, to.ss, to.esp, to.esp0
-            ),
-            handler=to.eip,
+            out=Transfer(out.kind, out.address, 0, cs & 3, cs, eip, ss, esp, esp0),
+            handler=eip,
             back=None,
             tlb_flush=None,
             eoi=None,
             resumed=None,
             depth=running.depth,
-            process=facts.process(running.pid),
+            process=pending.process,
             pid=running.pid,
             tid=running.tid,
             cr2=frame.cr2 if frame.vector == 14 else None,
             origin=origin,
             stub_symbol=facts.symbol(stub) if stub is not None else None,
-            handler_symbol=facts.symbol(to.eip),
+            handler_symbol=facts.symbol(eip),
         )
 
-    def _end(self, registers: Registers, kind: str) -> list[Event]:
-        idle = kind == "hlt"
-        frame_at = registers.stack - (0 if idle else _EIP)
-        ended = [p for p in self._pending if p.frame == frame_at]
-        gone = [p.event for p in self._pending if p.frame < frame_at]
-        self._pending = [p for p in self._pending if p.frame > frame_at]
-        done = [self._complete(p, frame_at, idle) for p in ended]
-        self.wanted = self._busy() if self._pending else self._idle()
-        return gone + done
-
-    def _complete(self, pending: Pending, frame_at: int, idle: bool) -> Event:
-        raw, *who = self._read(self._wanted_at_end(frame_at))
-        frame, event = decode(KlosFrame, raw), pending.event
-        running = self._facts.running(*who)
-        place = self._facts.resumed_at(idle, frame.cs, frame.eip, frame.ss, frame.esp)
+    def _whole_event(self, pending: "_Outward", end: "_End") -> Event:
+        frame, event, running = decode(KlosFrame, end.raw), self._event(pending), end.running
+        place = self._facts.resumed_at(end.idle, frame.cs, frame.eip, frame.ss, frame.esp)
         changed = (place.eip, running.tid) != (event.source.eip, event.tid)
-        name = self._facts.process(running.pid)
-        return pending.finished(
+        return replace(
+            event,
             back=self._facts.back(),
             tlb_flush=bool(frame.request & Request.FLUSH),
             eoi=ends_interrupt(frame.vector),
-            resumed=Resumed(place, changed, idle, name, running.pid, running.tid),
-            spent=Spent(None, time.monotonic_ns() - pending.since),
+            resumed=Resumed(place, changed, end.idle, end.process, running.pid, running.tid),
+            spent=Spent(None, end.at - pending.since),
         )
 
     def _read(self, requests: list[tuple[int, int]]) -> list[bytes]:
@@ -166,13 +170,30 @@ class KlosStops:
 
 @dataclass(frozen=True, slots=True)
 class _Outward:
-    """What the outward far return pops, and TSS.ESP0 at that time."""
+    """What was read where an event left for its handler: ``since`` in ns, ``frame`` linear.
 
-    eip: int
-    cs: int
-    esp: int
-    ss: int
-    esp0: int
+    ``raw`` is what the far return pops, and the frame behind it; ``esp0`` is TSS.ESP0's bytes.
+    """
+
+    seq: int
+    since: int
+    frame: int
+    out: Exit
+    raw: bytes
+    esp0: bytes
+    running: Running
+    process: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What was read where an event ended: ``at`` in ns, ``raw`` is the frame's bytes."""
+
+    at: int
+    idle: bool
+    raw: bytes
+    running: Running
+    process: str | None
 
 
 def _where_it_ends(found: Exit) -> int:

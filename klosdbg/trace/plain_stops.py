@@ -8,12 +8,13 @@ event; a transfer to an outer ring before that is the way out to a handler.
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 
 from klosdbg.errors import CommandError
 from klosdbg.ports import Memory, Target
 from klosdbg.trace.discovery import EventPaths, Stub
-from klosdbg.trace.event import Back, Event, Place, Resumed, Spent, Time, Transfer
+from klosdbg.trace.event import Back, Event, MakesEvent, Place, Resumed, Spent, Time, Transfer
 from klosdbg.trace.flow import Exit, Flow
 from klosdbg.trace.funnel import Arrival, funnel
 from klosdbg.trace.pending import Pending
@@ -71,20 +72,19 @@ class PlainStops:
         """Guess nothing: the next stop may be anywhere."""
         return []
 
-    def at(self, registers: Registers) -> list[Event]:
-        """Note a stop at one of the wanted places; return the events that it ends."""
+    def at(self, registers: Registers) -> list[MakesEvent]:
+        """Note a stop at one of the wanted places; return what makes the events that it ends."""
         done: list[Event] = []
         if registers.pc in self._entries:
             done += self._begin(registers, self._entries[registers.pc])
         if registers.pc in self._exits:
             done += self._leave(registers, self._exits[registers.pc])
-        return done
+        return [partial(replace, event) for event in done]
 
-    def drop(self) -> list[Event]:
+    def drop(self) -> list[MakesEvent]:
         """Give up the events that are under way, as having never come back."""
-        dropped = [pending.event for pending in self._pending.values()]
-        self._pending = {}
-        return dropped
+        dropped, self._pending = self._pending, {}
+        return [partial(replace, pending.event) for pending in dropped.values()]
 
     def _begin(self, registers: Registers, arrivals: tuple[Arrival, ...]) -> list[Event]:
         stubs, stack = self._arrived(registers, arrivals)

@@ -7,7 +7,7 @@ from typing import Protocol
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
 from klosdbg.trace.discovery import EventPaths, discover
-from klosdbg.trace.event import Event, Place, Recorder
+from klosdbg.trace.event import Event, MakesEvent, Place, Recorder
 from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.trace.klos_stops import KlosStops
 from klosdbg.trace.plain_stops import PlainStops
@@ -24,10 +24,10 @@ class Stops(Protocol):
     def guesses(self) -> list[tuple[int, int]]:
         """Say what memory the next stop will probably want, as ``(address, size)``."""
 
-    def at(self, registers: Registers) -> list[Event]:
-        """Note a stop; return the events that it ends."""
+    def at(self, registers: Registers) -> list[MakesEvent]:
+        """Note a stop; return what makes the events that it ends."""
 
-    def drop(self) -> list[Event]:
+    def drop(self) -> list[MakesEvent]:
         """Give up the events that are under way."""
 
 
@@ -51,6 +51,7 @@ class StoppingRecorder:
         self._registers = QuickRegisters(target, self._memory)
         self._stops: Stops | None = None
         self._armed: frozenset[int] = frozenset()
+        self._ended: list[MakesEvent] = []
         self.place: int | None = None
         self.stops = 0
 
@@ -59,29 +60,36 @@ class StoppingRecorder:
         self._stops = self._choose(discover(self._target))
         self._arm(self._stops.wanted)
 
-    def handle(self, event: StopEvent) -> tuple[bool, list[Event]]:
-        """Take a stop: tell whether it was wanted here, and return the events that it ends."""
+    @property
+    def ended(self) -> int:
+        """How many events have ended since the last ``poll``."""
+        return len(self._ended)
+
+    def handle(self, event: StopEvent) -> bool:
+        """Take a stop; tell whether it was wanted here. ``poll`` returns the events it ends."""
         if self._stops is None or event.reason not in _ANYWHERE:
-            return False, []
+            return False
         registers = self._registers.read(self._stops.guesses())
         if registers.pc not in self._armed:
-            return False, []
+            return False
         self.stops += 1
         self.place = registers.pc
-        ended = [self._named(found) for found in self._stops.at(registers)]
+        self._ended += self._stops.at(registers)
         self._arm(self._stops.wanted)
-        return True, ended
+        return True
 
     def poll(self) -> list[Event]:
-        """Return nothing: every event is seen at a stop."""
-        return []
+        """Build the events that have ended; the guest may run meanwhile."""
+        ended, self._ended = self._ended, []
+        return [self._named(make()) for make in ended]
 
     def stop(self) -> list[Event]:
-        """Take the breakpoints away; return the events that were under way."""
-        dropped = [self._named(found) for found in self._stops.drop()] if self._stops else []
+        """Take the breakpoints away; return the events that are left, those under way as well."""
+        if self._stops is not None:
+            self._ended += self._stops.drop()
         self._stops = None
         self._arm(frozenset())
-        return dropped
+        return self.poll()
 
     def _choose(self, paths: EventPaths) -> Stops:
         try:

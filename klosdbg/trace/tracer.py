@@ -27,11 +27,15 @@ class EventSource(Protocol):
     lost: int
     stops: int
 
+    @property
+    def ended(self) -> int:
+        """How many events have ended at stops since the last ``poll``."""
+
     def start(self) -> None:
         """Begin with the next event."""
 
-    def handle(self, event: StopEvent) -> tuple[bool, list[Event]]:
-        """Take a stop: tell whether it was wanted here, and return the events that it ends."""
+    def handle(self, event: StopEvent) -> bool:
+        """Take a stop: tell whether it was wanted here."""
 
     def poll(self) -> list[Event]:
         """Return what has ended since the last time."""
@@ -106,9 +110,13 @@ class Tracer:
         return self._source.place
 
     def handle(self, event: StopEvent) -> bool:
-        """Take a stop; tell whether it was wanted here, so that the guest may run on."""
-        wanted, ended = self._source.handle(event)
-        self._keep(ended)
+        """Take a stop; tell whether it was wanted here, so that the guest may run on.
+
+        What it ends is kept by the next ``poll``, but at once where that could be enough.
+        """
+        wanted = self._source.handle(event)
+        if not wanted or self._kept + self._source.ended >= self._limit:
+            self.poll()
         return wanted
 
     def poll(self) -> None:

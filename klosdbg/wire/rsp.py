@@ -69,6 +69,7 @@ class Junk:
     data: bytes
 
 
+_ACK = Ack()
 RspEvent = Packet | Notification | Ack | Nack | Interrupt | BadPacket | Junk
 
 
@@ -138,14 +139,31 @@ class Codec:
 
     def feed(self, data: bytes) -> list[RspEvent]:
         """Take received bytes and return the events that they complete."""
-        self._buffer += data
         events: list[RspEvent] = []
+        if not self._buffer and not self._skipping:
+            data = self._feed_plain(data, events)
+        self._buffer += data
         while self._buffer:
             found = self._next_event()
             if found is None:
                 break
             events.extend(found)
         return events
+
+    def _feed_plain(self, data: bytes, events: list[RspEvent]) -> bytes:
+        """Take what is framed as ``encode`` frames it off the front; return the rest."""
+        start = 0
+        while True:
+            first = start + data.startswith(b"+", start)
+            end = data.find(b"#", first)
+            body = data[first + 1 : end]
+            if end < 0 or len(body) > self._limit or data[first : end + 3] != encode(body):
+                return data[start:]
+            if first > start and self._acknowledging:
+                events.append(_ACK)
+            events.append(Packet(body))
+            self._acknowledge(b"+")
+            start = end + 3
 
     def _next_event(self) -> list[RspEvent] | None:
         if self._skipping:

@@ -4,9 +4,11 @@ An XML parser and not a search for text: QEMU's description holds registers insi
 must not shift the numbers of those that follow. Documents may name a DTD but not declare entities.
 """
 
+import binascii
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NoReturn
 from xml.parsers import expat
 
@@ -32,7 +34,7 @@ class Register:
         return self.bits // 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TargetDescription:
     """The registers that a stub has, in the order of ``g``."""
 
@@ -51,7 +53,11 @@ class TargetDescription:
 
     def find(self, name: str) -> Register | None:
         """Find a register by name."""
-        return next((register for register in self.registers if register.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Register]:
+        return {register.name: register for register in reversed(self.registers)}
 
     def decode(self, payload: bytes, names: Collection[str] = ()) -> dict[str, int]:
         """Decode a ``g`` reply (hexadecimal). Registers cut off or sent as ``xx`` are left out.
@@ -59,9 +65,8 @@ class TargetDescription:
         With ``names``, only those are decoded.
         """
         values = {}
-        for register in self.registers:
-            if names and register.name not in names:
-                continue
+        picked = [self._by_name[name] for name in names if name in self._by_name]
+        for register in picked if names else self.registers:
             digits = payload[2 * register.offset : 2 * (register.offset + register.size)]
             if len(digits) == 2 * register.size and b"x" not in digits:
                 values[register.name] = _little_endian(digits, payload)
@@ -70,7 +75,7 @@ class TargetDescription:
 
 def _little_endian(digits: bytes, payload: bytes) -> int:
     try:
-        return int.from_bytes(bytes.fromhex(digits.decode("ascii")), "little")
+        return int.from_bytes(binascii.unhexlify(digits), "little")
     except ValueError:
         raise garbage("registers in hexadecimal", payload) from None
 
