@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from klosdbg.errors import KlosdbgError, MemoryFault, ProtocolError, TargetRunning
 from klosdbg.ports import StopEvent
-from klosdbg.server import reading, running
+from klosdbg.server import reading, running, scanning
 from klosdbg.server.client import PACKET_SIZE, Client, Gone
 from klosdbg.server.hub import Hub, error_code
 from klosdbg.server.said import answer_monitor
@@ -167,6 +167,8 @@ _HANDLERS: dict[bytes, Answer] = {
     b"qThreadExtraInfo": _describe_thread,
     b"qXfer": reading.transfer,
     b"qRcmd": answer_monitor,
+    b"qCRC": scanning.checksum_memory,
+    b"qSearch": scanning.search_memory,
     b"qHostInfo": _host,
     b"qqemu.PhyMemMode": _physical_mode,
     b"Qqemu.PhyMemMode": _set_physical_mode,

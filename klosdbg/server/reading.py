@@ -74,19 +74,23 @@ def read_binary(hub: Hub, client: Client, payload: bytes) -> bytes:
 
 def _read(hub: Hub, client: Client, payload: bytes) -> bytes:
     asked = memory_request(payload)
-    size = min(asked.size, _MOST_BYTES)
+    return read_for(hub, client, asked.address, min(asked.size, _MOST_BYTES))
+
+
+def read_for(hub: Hub, client: Client, address: int, size: int) -> bytes:
+    """Read memory as the client's chosen thread sees it: as much as is mapped."""
     space: Literal["linear", "physical"] = "physical" if client.physical else "linear"
     if not size:
         return b""
-    if asked.address >= 1 << 64:
+    if address >= 1 << 64:
         raise BadRequest
     target = client.session.target
     frame = hub.thread(client).frame if client.thread and not client.physical else None
     if frame is not None:
-        found = read_in_space(target, frame.cr3, asked.address, size)
+        found = read_in_space(target, frame.cr3, address, size)
         if found:
             return found
-    return read_memory(target, Address(asked.address, space), size, clip=True)
+    return read_memory(target, Address(address, space), size, clip=True)
 
 
 def transfer(hub: Hub, client: Client, payload: bytes) -> bytes | None:

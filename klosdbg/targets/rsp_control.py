@@ -47,7 +47,7 @@ class RspControl:
         """Let the guest run, stepping off a breakpoint under it first."""
         with interrupts_deferred:
             self._require_alive()
-            if self._at_breakpoint() and self._step().reason != "step":
+            if self._at_breakpoint() and self.step().reason != "step":
                 return
             self._go()
 

@@ -353,3 +353,27 @@ def test_gdb_goes_back_in_a_replay(tmp_path: Path) -> None:
     assert "this is where the recording ends" in said
     assert re.search(r"\$1 = .* <system_main\+", said)
     assert re.search(r"\$2 = .* <klos_ready>", said)
+
+
+@needs_gdb
+def test_gdb_finds_and_compares_without_reading(klos: str, raw: Connect) -> None:
+    """``find`` and ``compare-sections`` make a packet each, not one for each page."""
+    info = address("klos_info")
+    start = info & ~0xFFF
+    said = gdb(klos, f"find {start:#x}, +0x2000, 'K', 'L', 'O', 'S', 'I', 'N', 'F', 'O'",
+               f"find {start:#x}, +0x100, 0x12345678", "compare-sections .core.text",
+               "compare-sections .os.data", image=KLOS)  # fmt: skip
+    assert f"{info:#x} <klos_info>" in said
+    assert said.count("Pattern not found.") == 1
+    assert re.search(r"Section .core.text, range 0x\w+ -- 0x\w+: matched\.", said)
+    assert re.search(r"Section .os.data, range 0x\w+ -- 0x\w+: MIS-MATCHED!", said)
+    client = raw(klos)
+    assert client.ask(b"qSearch:memory:%x;8;KLOSINFO" % info) == b"1,%x" % info
+    assert client.ask(b"qSearch:memory:30000000;8;KLOSINFO").startswith(b"E")
+    assert client.ask(b"qCRC:%x,ffffffffffff" % info).startswith(b"E")
+
+
+@needs_gdb
+def test_non_stop_is_refused_clearly(klos: str) -> None:
+    said = gdb(klos, "p $pc", image=KLOS, line="set non-stop on")
+    assert "Non-stop mode requested, but remote does not support non-stop" in said
