@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from klosdbg.errors import KlosdbgError, MemoryFault, ProtocolError, TargetRunning
 from klosdbg.ports import StopEvent
-from klosdbg.server import reading, running, scanning
+from klosdbg.server import reading, regions, running, scanning
 from klosdbg.server.client import PACKET_SIZE, Client, Gone
 from klosdbg.server.hub import Hub, error_code
 from klosdbg.server.said import answer_monitor
@@ -17,7 +17,7 @@ _NAME = re.compile(rb"(?:q|Q|v|j)[A-Za-z0-9_.]*\??|.", re.DOTALL)
 _OK = b"OK"
 _FEATURES = (
     f"PacketSize={PACKET_SIZE:x};QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;"
-    "qXfer:osdata:read+;vContSupported+;swbreak+;hwbreak+;binary-upload+;error-message+"
+    "qXfer:osdata:read+;qXfer:memory-map:read+;vContSupported+;swbreak+;hwbreak+;binary-upload+;error-message+"
 ).encode()
 _BACKWARDS = b";ReverseStep+;ReverseContinue+"
 
@@ -167,6 +167,7 @@ _HANDLERS: dict[bytes, Answer] = {
     b"qThreadExtraInfo": _describe_thread,
     b"qXfer": reading.transfer,
     b"qRcmd": answer_monitor,
+    b"qMemoryRegionInfo": regions.describe_region,
     b"qCRC": scanning.checksum_memory,
     b"qSearch": scanning.search_memory,
     b"qHostInfo": _host,

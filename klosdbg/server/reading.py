@@ -17,7 +17,7 @@ from klosdbg.server.threads import frame_values
 from klosdbg.wire.rsp_requests import MemoryRequest, parse_memory
 
 _MOST_BYTES = PACKET_SIZE // 2
-_TRANSFER = re.compile(rb"qXfer:(\w+):read:([\w.-]*):([0-9a-fA-F]{1,8}),([0-9a-fA-F]{1,8})")
+_TRANSFER = re.compile(rb"qXfer:([\w-]+):read:([\w.-]*):([0-9a-fA-F]{1,8}),([0-9a-fA-F]{1,8})")
 _NUMBER = re.compile(rb"[0-9a-fA-F]{1,4}")
 
 
@@ -118,6 +118,8 @@ def _document(hub: Hub, client: Client, kind: str, annex: str) -> bytes | None:
         return _threads(hub, client)
     if kind == "osdata":
         return _osdata(client, annex)
+    if kind == "memory-map":
+        return _memory_map(hub.layout.wide)
     return None
 
 
@@ -131,3 +133,18 @@ def _threads(hub: Hub, client: Client) -> bytes:
         for t in hub.threads(client)
     )
     return f'<?xml version="1.0"?><threads>{rows}</threads>'.encode()
+
+
+def _memory_map(wide: bool) -> bytes:
+    """Make gdb's memory map: every linear address.
+
+    gdb reads it once a connection and touches nothing that it leaves out, but a guest maps pages as
+    it likes: a map of today's pages would hide tomorrow's.
+    """
+    tops = (1 << 32,) if not wide else (1 << 63, 1 << 64)
+    starts = (0, *tops)
+    regions = "".join(
+        f'<memory type="ram" start="{start:#x}" length="{top - start:#x}"/>'
+        for start, top in zip(starts, tops, strict=False)
+    )
+    return f'<?xml version="1.0"?><memory-map>{regions}</memory-map>'.encode()

@@ -21,7 +21,7 @@ from klosdbg.wire.rsp import encode
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, klosdbg, needs_klos, stub
 from tests.live.serving import Raw, gdb, serving, until
-from tests.live.tiny import needs_qemu, symbols
+from tests.live.tiny import image, needs_qemu, symbols
 
 needs_gdb = pytest.mark.skipif(shutil.which("gdb") is None, reason="no gdb: apt install gdb")
 needs_lldb = pytest.mark.skipif(shutil.which("lldb") is None, reason="no lldb: apt install lldb")
@@ -356,21 +356,26 @@ def test_gdb_goes_back_in_a_replay(tmp_path: Path) -> None:
 
 
 @needs_gdb
-def test_gdb_finds_and_compares_without_reading(klos: str, raw: Connect) -> None:
-    """``find`` and ``compare-sections`` make a packet each, not one for each page."""
+def test_gdb_finds_without_reading(klos: str, raw: Connect) -> None:
     info = address("klos_info")
     start = info & ~0xFFF
     said = gdb(klos, f"find {start:#x}, +0x2000, 'K', 'L', 'O', 'S', 'I', 'N', 'F', 'O'",
-               f"find {start:#x}, +0x100, 0x12345678", "compare-sections .core.text",
-               "compare-sections .os.data", image=KLOS)  # fmt: skip
+               f"find {start:#x}, +0x100, 0x12345678", image=KLOS)  # fmt: skip
     assert f"{info:#x} <klos_info>" in said
     assert said.count("Pattern not found.") == 1
-    assert re.search(r"Section .core.text, range 0x\w+ -- 0x\w+: matched\.", said)
-    assert re.search(r"Section .os.data, range 0x\w+ -- 0x\w+: MIS-MATCHED!", said)
     client = raw(klos)
     assert client.ask(b"qSearch:memory:%x;8;KLOSINFO" % info) == b"1,%x" % info
     assert client.ask(b"qSearch:memory:30000000;8;KLOSINFO").startswith(b"E")
     assert client.ask(b"qCRC:%x,ffffffffffff" % info).startswith(b"E")
+
+
+@needs_gdb
+def test_gdb_compares_sections_without_reading() -> None:
+    loop = symbols()["loop"]
+    with stub(running=False) as sockets, serving("serve", sockets["gdb"]) as path:
+        said = gdb(path, f"break *{loop:#x}", "c", "c", "compare-sections", image=image())
+    assert re.search(r"Section .text, range 0x\w+ -- 0x\w+: matched\.", said)
+    assert re.search(r"Section .data, range 0x\w+ -- 0x\w+: MIS-MATCHED!", said)
 
 
 @needs_gdb
