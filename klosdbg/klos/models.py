@@ -102,14 +102,18 @@ class ServiceList:
 
 @dataclass(frozen=True, slots=True)
 class HandlerRow:
-    """A vector: its gate in the IDT, its ring-0 stub and its ring-3 handler (linear addresses)."""
+    """A vector: its gate in the IDT, where that leads, and its ring-3 handler (linear addresses).
+
+    ``stub`` of a task gate is where the task begins, None where its TSS cannot be read. ``handler``
+    is None where the gate does not lead to KLOS's own stub.
+    """
 
     vector: int
     name: str
     gate: str
     dpl: int | None
-    stub: int
-    handler: int
+    stub: int | None
+    handler: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from collections import Counter
 
+from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosInfo, KlosService
 from klosdbg.klos.checks import check_klos
 from klosdbg.klos.find import booted_klos, find_klos, read_array, read_numbers, read_panic
 from klosdbg.klos.models import Description, HandlerList, HandlerRow, ServiceList
 from klosdbg.ports import Symbols, Target
-from klosdbg.read import read_idt
-from klosdbg.x86.descriptor import Descriptor
+from klosdbg.read import read_idt, read_selector
+from klosdbg.x86.descriptor import Descriptor, Gate, SystemSegment
+from klosdbg.x86.tss import MINIMUM_LIMIT, decode_tss
 from klosdbg.x86.vectors import vector_name
 
 _IRQ = 32
@@ -30,14 +32,17 @@ def read_services(target: Target, symbols: Symbols | None) -> ServiceList:
 
 
 def read_handlers(target: Target, symbols: Symbols | None, everything: bool) -> HandlerList:
-    """Read each vector's gate, stub and handler; the handler of most vectors is the default."""
+    """Read each vector's gate, where it leads, and handler; that of most vectors is the default.
+
+    A gate that leads past KLOS's stubs, to another task or elsewhere, has no handler.
+    """
     info = booted_klos(target, symbols).info
     stubs = read_numbers(target, info.stubs, 4, "stubs")
     handlers = read_numbers(target, info.handlers, 4, "handlers")
     gates = [entry.descriptor for entry in read_idt(target).expanded().entries]
     default = Counter(handlers).most_common(1)[0][0] if handlers else None
     rows = [
-        _handler(vector, info, gates[vector : vector + 1], stub, handler)
+        _handler(target, info, vector, gates[vector : vector + 1], (stub, handler))
         for vector, (stub, handler) in enumerate(zip(stubs, handlers, strict=False))
     ]
     shown = [row for row in rows if everything or row.handler != default]
@@ -45,11 +50,28 @@ def read_handlers(target: Target, symbols: Symbols | None, everything: bool) -> 
 
 
 def _handler(
-    vector: int, info: KlosInfo, gate: list[Descriptor], stub: int, handler: int
+    target: Target, info: KlosInfo, vector: int, gate: list[Descriptor], told: tuple[int, int]
 ) -> HandlerRow:
     kind = gate[0].kind if gate else "no gate"
     dpl = gate[0].dpl if gate else None
+    stub: int | None = told[0]
+    if gate and isinstance(gate[0], Gate) and gate[0].present:
+        is_task = kind == "task-gate"
+        stub = _task_entry(target, gate[0].target_selector) if is_task else gate[0].offset
+    handler = told[1] if stub == told[0] else None
     return HandlerRow(vector, _vector_name(vector, info), kind, dpl, stub, handler)
+
+
+def _task_entry(target: Target, selector: int) -> int | None:
+    """Read where a task begins from its TSS; None where that cannot be read."""
+    try:
+        segment = read_selector(target, selector).descriptor
+        if not isinstance(segment, SystemSegment) or segment.bits != 32:
+            return None
+        raw = target.linear.read(segment.base, MINIMUM_LIMIT[32] + 1)
+    except KlosdbgError:
+        return None
+    return decode_tss(raw, 32, MINIMUM_LIMIT[32], segment.base).fields["eip"]
 
 
 def _vector_name(vector: int, info: KlosInfo) -> str:

@@ -7,10 +7,9 @@ A stop keeps bytes; the event is built of them while the guest runs on.
 
 import struct
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 
 from klosdbg.errors import CommandError
 from klosdbg.klos.abi import KlosFrame
@@ -36,7 +35,12 @@ class KlosStops:
     """
 
     def __init__(
-        self, memory: Memory, paths: EventPaths, facts: KlosFacts, vectors: Collection[int] = ()
+        self,
+        memory: Memory,
+        paths: EventPaths,
+        facts: KlosFacts,
+        numbers: Iterator[int],
+        vectors: Collection[int] = (),
     ) -> None:
         self._memory = memory
         self._last_stack = 0
@@ -49,7 +53,7 @@ class KlosStops:
         self._before = _entries(paths, vectors) or frozenset(blocks)
         self._vectors = frozenset(vectors)
         self._pending: list[_Outward] = []
-        self._numbers = count(1)
+        self._numbers = numbers
         self._idle = self._before if vectors else frozenset(self._out)
         self._busy = self._before | self._ends.keys()
         self.wanted = self._idle

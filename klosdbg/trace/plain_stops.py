@@ -6,10 +6,9 @@ event; a transfer to an outer ring before that is the way out to a handler.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 
 from klosdbg.errors import CommandError
 from klosdbg.ports import Memory, Target
@@ -51,6 +50,7 @@ class PlainStops:
         target: Target,
         paths: EventPaths,
         registers: QuickRegisters,
+        numbers: Iterator[int],
         vectors: Collection[int] = (),
     ) -> None:
         self._memory = memory
@@ -64,7 +64,7 @@ class PlainStops:
         exits = [e for e in (*paths.outward, *paths.inward) if e.kind in _FAR]
         self._exits = {e.address: e for e in exits}
         self._pending: dict[int, Pending] = {}
-        self._numbers = count(1)
+        self._numbers = numbers
         self._bits = max(s.bits for s in chosen)
         self.wanted = frozenset(self._entries) | self._exits.keys()
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import count
 from typing import Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
+from klosdbg.trace.beside_core import StopsBesideCore
 from klosdbg.trace.discovery import EventPaths, discover
 from klosdbg.trace.event import Event, MakesEvent, Place, Recorder
 from klosdbg.trace.klos_facts import KlosFacts
-from klosdbg.trace.klos_stops import KlosStops
 from klosdbg.trace.plain_stops import PlainStops
 from klosdbg.trace.registers import QuickRegisters, ReadAhead, Registers
 
@@ -19,7 +20,9 @@ _ANYWHERE = ("breakpoint", "step", "interrupt")
 class Stops(Protocol):
     """Where to stop next, and what a stop there tells."""
 
-    wanted: frozenset[int]
+    @property
+    def wanted(self) -> frozenset[int]:
+        """The linear addresses to stop at next."""
 
     def guesses(self) -> list[tuple[int, int]]:
         """Say what memory the next stop will probably want, as ``(address, size)``."""
@@ -92,11 +95,12 @@ class StoppingRecorder:
         return self.poll()
 
     def _choose(self, paths: EventPaths) -> Stops:
+        found = (self._memory, self._target, paths, self._registers)
         try:
             facts = KlosFacts(self._target, self._symbols, self._memory)
         except KlosdbgError:
-            return PlainStops(self._memory, self._target, paths, self._registers, self._vectors)
-        return KlosStops(self._memory, paths, facts, self._vectors)
+            return PlainStops(*found, count(1), self._vectors)
+        return StopsBesideCore(*found, facts, count(1), self._vectors)
 
     def _arm(self, wanted: frozenset[int]) -> None:
         control = self._control()

@@ -154,14 +154,22 @@ def _(model: HandlerList, style: Style) -> str:
     return f"{shown}\n{model.left_out} more: {style.address(model.default)} ('handlers --all')"
 
 
+def _handled(row: HandlerRow, style: Style) -> str:
+    if row.handler is not None:
+        return style.address(row.handler)
+    where = style.symbol(row.stub) if row.stub is not None else None
+    how = "task" if row.gate == "task-gate" else "none"
+    return f"{how}: <{where}>" if where else how
+
+
 def _handler(row: HandlerRow, style: Style) -> tuple[str, ...]:
     return (
         f"{row.vector:#x}",
         row.name if len(row.name) <= _SHORT_NAME else "",
         row.gate,
         "" if row.dpl is None else f"{row.dpl}",
-        f"{row.stub:#010x}",
-        style.address(row.handler),
+        "?" if row.stub is None else f"{row.stub:#010x}",
+        _handled(row, style),
     )
 
 
@@ -177,9 +185,9 @@ def _(model: HandlerList, style: Style) -> dict[str, object]:
                 "gate": row.gate,
                 "dpl": row.dpl,
                 "stub": row.stub,
-                "stub_symbol": style.symbol(row.stub),
+                "stub_symbol": None if row.stub is None else style.symbol(row.stub),
                 "handler": row.handler,
-                "handler_symbol": style.symbol(row.handler),
+                "handler_symbol": None if row.handler is None else style.symbol(row.handler),
             }
             for row in model.rows
         ],

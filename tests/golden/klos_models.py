@@ -140,7 +140,7 @@ def lists() -> Iterator[tuple[str, object]]:
     )
     rows = (
         HandlerRow(0, "#DE", "interrupt-gate", 0, STUB, HANDLER),
-        HandlerRow(8, "#DF", "task-gate", 0, 0, HANDLER),
+        HandlerRow(8, "#DF", "task-gate", 0, STUB, None),
         HandlerRow(32, "IRQ 0", "interrupt-gate", None, STUB, 0),
     )
     yield "handlers", HandlerList(rows, READY, 253)

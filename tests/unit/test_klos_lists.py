@@ -77,10 +77,13 @@ def test_services() -> None:
 
 
 def test_handlers() -> None:
-    """What most vectors share is named once; a task gate has no offset."""
+    """What most vectors share is named once; a task gate has no handler."""
     handlers = read_handlers(target(), symbols(), everything=False)
-    assert [(r.vector, r.name, r.handler) for r in handlers.rows] == [(32, "IRQ 0", 0xC0108100)]
-    assert (handlers.default, handlers.left_out) == (0xC0108040, 255)
+    assert [(r.vector, r.name, r.handler) for r in handlers.rows] == [
+        (8, "#DF", None),
+        (32, "IRQ 0", 0xC0108100),
+    ]
+    assert (handlers.default, handlers.left_out) == (0xC0108040, 254)
     everything = read_handlers(target(), symbols(), everything=True).rows
     assert [r.name for r in everything if r.dpl == 3] == ["#BP", "commit", "trap"]
     assert everything[8].gate == "task-gate"
