@@ -238,7 +238,7 @@ def _is_address(target: str) -> bool:
 
 def _open_replay(session: Session, args: argparse.Namespace) -> None:
     from klosdbg.targets.capture import open_capture
-    from klosdbg.targets.replay import start_replay
+    from klosdbg.targets.replay import check_version, start_replay
 
     path = Path(args.file)
     bundle = open_capture(path)
@@ -246,6 +246,8 @@ def _open_replay(session: Session, args: argparse.Namespace) -> None:
         session.warn(f"{path.name} is damaged: {bundle.damage_line()}")
     target, image = start_replay(bundle, path.name, args.headless)
     session.attach(target)
+    if differs := check_version(bundle.manifest, target):
+        session.warn(differs)
     given = _symbols(args.symbols)
     session.symbols = SymbolTable((*given.images, Image(image, path.name)))
     _run_to_entry(session)

@@ -18,13 +18,14 @@ from klosdbg.errors import CommandError, DataError, TargetError, TargetLost, Usa
 from klosdbg.ports import Monitor, Reverse, RunControl, StopEvent, Target
 from klosdbg.targets.private_dir import PrivateDirectory
 from klosdbg.targets.qemu import QemuOptions, start_qemu
-from klosdbg.wire.bundle import REPLAY
+from klosdbg.wire.bundle import REPLAY, Manifest
 from klosdbg.wire.bundle_read import Bundle
 
 LOG, DISK, IMAGE = "log.bin", "init.qcow2", "image.elf"
 _MEMORY = "128"
 _ALLOWED = {"-m": re.compile(r"[0-9]{1,5}[MG]?"), "-cpu": re.compile(r"[A-Za-z0-9_+=.,-]{1,200}")}
 _QEMUS = re.compile(r"qemu-system-(i386|x86_64)")
+_VERSION = re.compile(r"\d+(\.\d+)+")
 _COUNT = re.compile(r"instruction count = (\d+)")
 _QCOW2 = struct.Struct(">4sIQI")
 _FEATURES = struct.Struct(">Q")
@@ -111,6 +112,18 @@ def start_replay(bundle: Bundle, name: str, headless: bool) -> tuple[Target, byt
         target = start_qemu(_options(bundle, directory.path, headless))
         undo.pop_all()
     return _replayed(target, name, _end(bundle), directory), image
+
+
+def check_version(manifest: Manifest, target: Target) -> str | None:
+    """Say so where this QEMU is not of the version that recorded; None where it is."""
+    told = target.monitor.command("info version") if target.monitor else ""
+    found = _VERSION.search(told)
+    if found is None or not manifest.qemu or manifest.qemu == found[0]:
+        return None
+    return (
+        f"recorded by QEMU {ascii(manifest.qemu)[1:-1]:.20}, replayed by {found[0]}: another "
+        "version may diverge from the recording"
+    )
 
 
 def _options(bundle: Bundle, directory: Path, headless: bool) -> QemuOptions:
