@@ -48,6 +48,9 @@ class Held:
             yield self.session()
         finally:
             self.busy = False
+            control = self._target and self._target.control
+            if control and control.running:
+                control.interrupt()
 
     def guest(self) -> tuple[object, ...]:
         """Tell one guest, with the symbols that gdb has, from another."""

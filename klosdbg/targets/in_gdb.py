@@ -1,5 +1,8 @@
 """A target inside gdb: the guest that gdb debugs, over gdb's own connection and commands."""
 
+import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +11,7 @@ from typing import Any
 
 import gdb
 
-from klosdbg.errors import MemoryFault, TargetError
+from klosdbg.errors import MemoryFault, TargetError, TargetTimeout
 from klosdbg.ports import StopEvent, StopReason, Target
 from klosdbg.wire.inforegs import parse_info_registers
 from klosdbg.wire.symbols import Image, SymbolTable
@@ -194,6 +197,49 @@ def _or_none(read: Callable[[int, int], bytes], address: int, size: int) -> byte
 
 
 @contextmanager
+def _interrupting(seconds: float | None) -> Iterator[list[bool]]:
+    """Interrupt what gdb runs meanwhile after some seconds; the list then holds something."""
+    interrupted: list[bool] = []
+    if seconds is None:
+        yield interrupted
+        return
+    runs = True
+
+    def interrupt() -> None:
+        if runs and gdb.selected_thread().is_running():
+            interrupted.append(True)
+            gdb.execute("interrupt")
+
+    timer = threading.Timer(seconds, lambda: gdb.post_event(interrupt))
+    timer.daemon = True
+    # gdb's signals, Ctrl-C among them, are its main thread's.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    timer.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        with _silenced():
+            yield interrupted
+    finally:
+        runs = False
+        timer.cancel()
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Let gdb print nothing: whatever its settings, it tells a stop by a signal."""
+    gdb.flush()
+    stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        gdb.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(nowhere)
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Let gdb say nothing of a stop that klosdbg describes."""
     try:
@@ -208,7 +254,11 @@ def _quiet() -> Iterator[None]:
 
 
 class GdbControl:
-    """Resuming and stopping by gdb's own commands, which return when the guest has stopped."""
+    """Resuming and stopping by gdb's own commands, which return when the guest has stopped.
+
+    So the guest runs in ``wait`` alone. When its time is over the guest is stopped, and counts as
+    running until it is waited for again, or interrupted.
+    """
 
     def __init__(self, registers: GdbRegisters) -> None:
         self._registers = registers
@@ -216,22 +266,35 @@ class GdbControl:
         self._set: dict[int, Any] = {}
         self._last = StopEvent("interrupt", 2)
         self._seen: Any = None
+        self._runs = False
         gdb.events.stop.connect(self._note)
 
     @property
     def running(self) -> bool:
-        """The guest is stopped whenever a command can run."""
-        return False
+        """Tell whether the guest is to run, once it is waited for."""
+        return self._runs
 
     def resume(self) -> None:
-        """Let the guest run until it stops."""
-        if self._registers.read().linear_pc in self._set and self.step().reason != "step":
-            return
-        self._last = self._run("continue", "breakpoint")
+        """Let the guest run when it is waited for."""
+        self._runs = True
 
-    def wait(self, _timeout: float | None) -> StopEvent:
-        """Say how the last run ended."""
+    def wait(self, timeout: float | None) -> StopEvent:
+        """Let the guest run until it stops; raise ``TargetTimeout`` after ``timeout`` seconds."""
+        if self._runs:
+            self._last = self._run_on(timeout)
+            self._runs = False
         return self._last
+
+    def _run_on(self, timeout: float | None) -> StopEvent:
+        if self._registers.read().linear_pc in self._set:
+            event = self._run("stepi", "step")
+            if event.reason != "step":
+                return event
+        with _interrupting(timeout) as ended:
+            event = self._run("continue", "breakpoint")
+        if ended and event.reason == "interrupt":
+            raise TargetTimeout(f"the guest did not stop within {timeout:g} s")
+        return event
 
     def step(self) -> StopEvent:
         """Execute one instruction."""
@@ -239,7 +302,9 @@ class GdbControl:
         return self._last
 
     def interrupt(self) -> StopEvent:
-        """Say how the last run ended: the guest is stopped."""
+        """Stop the guest, or say how the last run ended."""
+        if self._runs:
+            self._runs, self._last = False, StopEvent("interrupt", 2)
         return self._last
 
     def insert(self, address: int) -> None:
