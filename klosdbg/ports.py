@@ -114,6 +114,16 @@ class Monitor(Protocol):
         """Run one monitor command and return what it printed."""
 
 
+class Connection(Protocol):
+    """The connection that a live target depends on, for who waits for many things at once."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when something comes unasked."""
+
+    def check(self) -> None:
+        """Take what has come unasked; raise ``TargetLost`` where the other end has gone."""
+
+
 class Symbols(Protocol):
     """The names of linear addresses."""
 
@@ -149,6 +159,7 @@ class Target:
     control: RunControl | None = None
     reverse: Reverse | None = None
     monitor: Monitor | None = None
+    connection: Connection | None = None
     read_console: Callable[[], bytes] | None = None
     read_general: GeneralRegisters | None = None
     linear_at_stop: Memory | None = None

@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from klosdbg.session import Session
+from klosdbg.wire.agent import AgentExpression
 from klosdbg.wire.rsp import Codec, RspEvent, encode
 
 PACKET_SIZE = 0x4000
@@ -13,6 +14,8 @@ _PAUSE_OUTPUT = 1 << 20
 _RECEIVE = 1 << 14
 _MOST_NACKS = 16
 _MOST_QUEUED = 256
+
+Conditions = tuple[AgentExpression, ...]
 
 
 class Gone(Exception):
@@ -25,7 +28,8 @@ class Client:
 
     ``greeted`` holds once it has sent a packet, ``waiting`` while it expects a stop reply, ``busy``
     while a command of its runs.
-    ``breakpoints`` are its ``Z0`` and ``Z1`` packets: kind and linear address.
+    ``breakpoints`` are its ``Z0`` and ``Z1`` packets: by kind and linear address the conditions of
+    which one has to hold; none where it always stops.
     """
 
     socket: socket.socket
@@ -33,7 +37,7 @@ class Client:
     session: Session
     codec: Codec = field(default_factory=lambda: Codec(run_length=False, limit=2 * PACKET_SIZE))
     events: deque[RspEvent] = field(default_factory=deque)
-    breakpoints: set[tuple[int, int]] = field(default_factory=set)
+    breakpoints: dict[tuple[int, int], Conditions] = field(default_factory=dict)
     waiting: bool = False
     busy: bool = False
     greeted: bool = False

@@ -1,6 +1,5 @@
 """Run control that many share: a wait goes on serving the others, and each stop is noticed."""
 
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -41,11 +40,6 @@ class SharedControl:
                 raise TargetTimeout(f"the guest still runs after {timeout:g} s")
             self._serve(min(left, _TURN))
         return self._control.wait(0)
-
-    def linger(self, seconds: float) -> None:
-        """Wait a moment for a stop that may come at once, and serve nobody meanwhile."""
-        with contextlib.suppress(TargetTimeout):
-            self._control.wait(seconds)
 
     def step(self) -> StopEvent:
         """Execute one instruction."""

@@ -9,7 +9,7 @@ from klosdbg.commands.recording import stop_tracer
 from klosdbg.errors import CommandError, KlosdbgError, TargetError, TargetLost, TargetRunning
 from klosdbg.ports import StopEvent
 from klosdbg.read import read_cpu
-from klosdbg.server.client import Client
+from klosdbg.server.client import Client, Conditions
 from klosdbg.server.control import SharedControl, SharedReverse
 from klosdbg.server.registers import Layout
 from klosdbg.server.threads import ALONE, GuestThread, read_guest_threads
@@ -95,28 +95,20 @@ class Hub:
             raise CommandError(f"{self.target.name} cannot run: it is a recording")
         return self.control
 
-    def add_breakpoint(self, client: Client, kind: int, address: int) -> None:
-        """Set a breakpoint of a client; once more does nothing."""
+    def add_breakpoint(
+        self, client: Client, kind: int, address: int, conditions: Conditions = ()
+    ) -> None:
+        """Set a breakpoint of a client; once more changes its conditions."""
         control = self.require_control(client)
         if (kind, address) not in client.breakpoints:
             control.insert(address)
-            client.breakpoints.add((kind, address))
+        client.breakpoints[kind, address] = conditions
 
     def remove_breakpoint(self, client: Client, kind: int, address: int) -> None:
         """Take away a breakpoint of a client; one that is gone already does no harm."""
         if self.control and (kind, address) in client.breakpoints:
             self.control.remove(address)
-            client.breakpoints.discard((kind, address))
-
-    def take_news(self) -> list[tuple[Client, bytes]]:
-        """Make the stop replies for the clients that wait for one, where a stop is news."""
-        event = self.control.take_stop() if self.control else None
-        if event is None:
-            return []
-        told = [client for client in self.clients if client.waiting]
-        for client in told:
-            client.waiting = False
-        return [(client, self.stop_reply(client, event)) for client in told]
+            del client.breakpoints[kind, address]
 
     def stop_reply(self, client: Client, event: StopEvent | None = None) -> bytes:
         """Make the stop reply for a client: of the last stop, where ``event`` is None."""

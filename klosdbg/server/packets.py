@@ -17,7 +17,8 @@ _NAME = re.compile(rb"(?:q|Q|v|j)[A-Za-z0-9_.]*\??|.", re.DOTALL)
 _OK = b"OK"
 _FEATURES = (
     f"PacketSize={PACKET_SIZE:x};QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;"
-    "qXfer:osdata:read+;qXfer:memory-map:read+;vContSupported+;swbreak+;hwbreak+;binary-upload+;error-message+"
+    "qXfer:osdata:read+;qXfer:memory-map:read+;vContSupported+;swbreak+;hwbreak+;binary-upload+;error-message+;"
+    "ConditionalBreakpoints+"
 ).encode()
 _BACKWARDS = b";ReverseStep+;ReverseContinue+"
 

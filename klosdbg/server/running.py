@@ -7,6 +7,7 @@ from klosdbg.server.hub import Hub
 from klosdbg.server.loads import LOADED, why_not_loaded
 from klosdbg.server.reading import BadRequest, memory_request, register, values
 from klosdbg.server.registers import Described
+from klosdbg.wire.agent import parse_conditions
 from klosdbg.wire.rsp_requests import VContAction, parse_breakpoint, parse_vcont
 
 _FOLLOWS = (
@@ -98,14 +99,18 @@ def change_breakpoint(hub: Hub, client: Client, payload: bytes) -> bytes:
     """Answer ``Z`` and ``z``: 0 and 1; watchpoints get the empty reply (docs/protocol.md)."""
     try:
         asked = parse_breakpoint(payload)
+        conditions = parse_conditions(payload.partition(b";")[2])
     except ProtocolError:
         raise BadRequest from None
     if asked.kind > 1:
         return b""
     if asked.address >= _MOST_ADDRESS:
         raise BadRequest
-    change = hub.add_breakpoint if asked.insert else hub.remove_breakpoint
-    change(client, asked.kind, asked.address & hub.layout.address_mask)
+    address = asked.address & hub.layout.address_mask
+    if asked.insert:
+        hub.add_breakpoint(client, asked.kind, address, conditions)
+    else:
+        hub.remove_breakpoint(client, asked.kind, address)
     return b"OK"
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import selectors
 import socket
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -13,13 +12,14 @@ from klosdbg.server.hub import Hub
 from klosdbg.server.listen import Listener, listen
 from klosdbg.server.packets import answer
 from klosdbg.server.running import interrupt
+from klosdbg.server.stops import take_news
 from klosdbg.session import Session
 from klosdbg.wire.rsp import BadPacket, Interrupt, Junk, Nack, Packet, RspEvent
 
 MOST_CLIENTS = 32
 _TURN = 16
 _IDLE = 1.0
-_YOUNG, _MOMENT, _LATEST = 0.05, 0.002, 0.01
+_POLL = 0.01
 
 
 class Server:
@@ -31,17 +31,19 @@ class Server:
         self._warn = session.warn
         self._selector = selectors.DefaultSelector()
         self._numbers = 0
-        self._resumed_at = 0.0
         self._stopping = False
         listener.socket.setblocking(False)
-        self._selector.register(listener.socket, selectors.EVENT_READ, None)
+        self._selector.register(listener.socket, selectors.EVENT_READ, self._accept)
+        connection = self.hub.target.connection
+        if connection is not None:
+            self._selector.register(connection, selectors.EVENT_READ, connection.check)
 
     def run(self) -> None:
         """Serve clients until ``stop``, Ctrl-C, or ``TargetLost``."""
         try:
             while not self._stopping:
                 self._serve(self._patience())
-                for client, reply in self.hub.take_news():
+                for client, reply in take_news(self.hub):
                     self._guard(client, partial(_tell, reply))
         finally:
             self.close()
@@ -63,21 +65,16 @@ class Server:
             return 0.0
         control = self.hub.control
         if control is None or not control.running:
-            self._resumed_at = 0.0
             return 0.0 if control and control.moved else _IDLE
-        self._resumed_at = self._resumed_at or time.monotonic()
-        if time.monotonic() - self._resumed_at > _YOUNG:
-            return _LATEST
-        control.linger(_MOMENT)
-        return 0.0
+        return _IDLE if self.hub.target.connection else _POLL
 
     def _serve(self, timeout: float) -> None:
         """Serve every client once, waiting at most so long for one that has something to say."""
         for client in self.hub.clients:
             self._watch(client)
         for key, ready in self._selector.select(timeout):
-            if key.data is None:
-                self._accept()
+            if callable(key.data):
+                key.data()
             else:
                 self._guard(key.data, partial(self._exchange, ready))
         for client in list(self.hub.clients):

@@ -90,6 +90,7 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         control=control,
         reverse=control if "ReverseStep" in stub.features.supported else None,
         monitor=monitor,
+        connection=link,
         read_general=registers.read_general,
         linear_at_stop=linear,
         read_at_stop=read_at_stop,

@@ -151,6 +151,17 @@ class RspLink:
         """Return a stop reply that has come: waited for, or unasked during an earlier exchange."""
         return self._stops.popleft() if self._stops else None
 
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when something comes unasked."""
+        return self._socket.fileno()
+
+    def check(self) -> None:
+        """Take what has come unasked; raise ``TargetLost`` where the stub has gone."""
+        if self._readable(0):
+            with interrupts_deferred:
+                self._only_frame = b""
+                self._take(self._read())
+
     def send_interrupt(self) -> None:
         """Send the byte that stops a running guest."""
         with interrupts_deferred:
