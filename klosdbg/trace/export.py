@@ -11,9 +11,10 @@ from klosdbg.trace.event_data import event_data
 
 _MICROSECOND = 1000
 _STUB, _HANDLER, _PROGRAM = 1, 2, 3
+_Process = tuple[str, int]
 _LANES = {_STUB: "stub, ring 0", _HANDLER: "handler, ring 3", _PROGRAM: "hit here"}
 _OWN = 1 << 20
-"""Where the ids of processes that have no pid begin."""
+"""Where the ids of processes that have no pid begin; 0 is Perfetto's own, for an idle processor."""
 
 _COLUMNS: Mapping[str, Callable[[Event], object]] = {
     "seq": lambda e: e.seq,
@@ -87,38 +88,47 @@ def export_perfetto(events: Sequence[Event]) -> str:
     return json.dumps(document) + "\n"
 
 
-def _pids(events: Iterable[Event]) -> dict[str, int]:
-    pids: dict[str, int] = {}
+def _pids(events: Iterable[Event]) -> dict[_Process, int]:
+    pids: dict[_Process, int] = {}
     for event in events:
-        known = event.pid if event.pid is not None else _OWN + len(pids)
-        pids.setdefault(_process(event), known)
+        pid = event.pid or 0
+        pids.setdefault(_process(event), pid if 0 < pid < _OWN else _OWN + len(pids))
     return pids
 
 
-def _process(event: Event) -> str:
-    return event.process or ("idle" if event.origin == "idle" else "system")
+def _process(event: Event) -> _Process:
+    """Tell processes of one name apart by their pids."""
+    nobody = "idle" if event.origin == "idle" else "system"
+    name = event.process or (f"pid {event.pid}" if event.pid else nobody)
+    return name, event.pid or 0
 
 
-def _names(pids: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    for name, pid in pids.items():
+def _tid(pid: int, lane: int) -> int:
+    """Give a track an id that no other process's has: threads are known by it alone."""
+    return pid * (len(_LANES) + 1) + lane
+
+
+def _names(pids: Mapping[_Process, int]) -> Iterator[dict[str, Any]]:
+    for (name, _), pid in pids.items():
         yield {"ph": "M", "pid": pid, "name": "process_name", "args": {"name": name}}
-        for tid, lane in _LANES.items():
-            args = {"name": lane}
-            yield {"ph": "M", "pid": pid, "tid": tid, "name": "thread_name", "args": args}
+        for lane, title in _LANES.items():
+            common = {"ph": "M", "pid": pid, "tid": _tid(pid, lane)}
+            yield {**common, "name": "thread_name", "args": {"name": title}}
 
 
-def _slices(event: Event, first: int, pids: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _slices(event: Event, first: int, pids: Mapping[_Process, int]) -> Iterator[dict[str, Any]]:
     name = f"{event.vector} {event.name or 'interrupt'}"
     start = (event.time.value - first) / _MICROSECOND
-    common = {"name": name, "cat": _kind(event), "pid": pids[_process(event)]}
+    pid = pids[_process(event)]
+    common = {"name": name, "cat": _kind(event), "pid": pid}
     args = {k: v for k, v in event_data(event).items() if k not in ("schema", "name")}
-    yield {**common, "ph": "i", "s": "t", "tid": _PROGRAM, "ts": start, "args": args}
+    yield {**common, "ph": "i", "s": "t", "tid": _tid(pid, _PROGRAM), "ts": start, "args": args}
     stub = (event.spent.stub or 0) / _MICROSECOND
     if event.spent.stub is not None:
-        yield {**common, "ph": "X", "tid": _STUB, "ts": start, "dur": stub}
+        yield {**common, "ph": "X", "tid": _tid(pid, _STUB), "ts": start, "dur": stub}
     if event.spent.handler is not None:
         length = event.spent.handler / _MICROSECOND
-        yield {**common, "ph": "X", "tid": _HANDLER, "ts": start + stub, "dur": length}
+        yield {**common, "ph": "X", "tid": _tid(pid, _HANDLER), "ts": start + stub, "dur": length}
 
 
 def _kind(event: Event) -> str:

@@ -142,5 +142,5 @@ def test_perfetto() -> None:
     assert [(s["ts"], s["dur"]) for s in slices[:2]] == [(0.0, 0.01), (0.01, 0.2)]
     assert all(s["dur"] >= 0 and s["pid"] for s in slices)
     names = {e["args"]["name"] for e in document["traceEvents"] if e["ph"] == "M"}
-    assert {"ping", "system", "stub, ring 0", "handler, ring 3"} <= names
+    assert {"ping", "pid 2", "stub, ring 0", "handler, ring 3"} <= names
     assert json.loads(export_perfetto([]))["traceEvents"] == []
