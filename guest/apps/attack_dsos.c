@@ -3,13 +3,12 @@
 #include "selectors.h"
 
 #define GUESSES 150
-#define MAGIC 0x534F4C4B /* "KLOS" */
 
 /* A hit faults nowhere; the next event, the fault of the next guess, finds it out. */
 static int guess_with(void (*load)(void *), int vector)
 {
 	for (uint32_t i = 0; i < GUESSES; i++) {
-		uint32_t selector = ((uint32_t)service_random() & 0xFFFC) | 3;
+		uint32_t selector = ((uint32_t)service_random() & SELECTOR_MASK) | 3;
 		if (selector >> 3 < GDT_FIRST_FREE && !(selector & 4))
 			continue;
 		int seen = fault_of(load, (void *)selector);
@@ -75,13 +74,13 @@ ATTACK(guess_threads, "guess-threads", "several threads that guess share one cou
 	return 0;
 }
 
-/* Load a selector, read the OS's magic through it, and forget the selector. */
-static uint32_t read_magic(uint32_t selector)
+/* Load a selector, read through it how long the OS's self-description is, and forget the selector. */
+static uint32_t read_size(uint32_t selector)
 {
 	uint32_t word;
 
 	__asm__ volatile("mov %1, %%fs\n\tmov %%fs:(%2), %0\n\tmov %3, %%fs"
-			 : "=&r"(word) : "r"(selector), "r"(&klos_info), "r"(0));
+			 : "=&r"(word) : "r"(selector), "r"(&klos_info.size), "r"(0));
 	return word;
 }
 
@@ -91,7 +90,7 @@ ATTACK(lar_scan, "lar-scan", "overlooked by the paper: LAR tells present slots a
 	uint32_t code;
 
 	if (has_argument("child"))
-		return read_magic(find_dsos()) == MAGIC;
+		return read_size(find_dsos()) == sizeof(klos_info);
 	end = run_self("child", &code);
 	CHECK(end == 0 && code == 1);
 	CHECK(service_absent_loads() == absent && service_relocations() == relocations);

@@ -81,7 +81,7 @@ ATTACK(forged_events, "forged-events", "INT cannot forge exceptions or interrupt
 }
 
 #define SET_FLAG(flag) "pushf\n\torl $" #flag ", (%%esp)\n\tpopf\n\t"
-#define CALL_GATE "lcall $0x3b, $0\n\t"
+#define CALL_GATE "lcall $" TEXT(GATE_SELECTOR) ", $0\n\t"
 
 INSTRUCTION(call_gate, CALL_GATE)
 INSTRUCTION(call_gate_nt, SET_FLAG(0x4000) CALL_GATE)

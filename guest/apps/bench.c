@@ -20,7 +20,7 @@ extern char service_bare_0[];
 	}
 
 MEASURE(time_nothing, "")
-MEASURE(time_trap, "int $50\n\t")
+MEASURE(time_trap, "int $" TEXT(VECTOR_COMPARISON) "\n\t")
 MEASURE(time_sysenter, "call service_sysenter\n\t")
 MEASURE(time_design_a, "call service_bare_trampoline\n\t")
 

@@ -4,7 +4,6 @@
 #define RIGHTS_DATA3 0x0000F300
 #define RIGHTS_MASK 0x0000FF00
 #define RIGHTS_PRESENT 0x00008000
-#define LAST_SELECTOR 0x10000
 
 void load_fs(void *selector)
 {
@@ -38,7 +37,7 @@ uint32_t absent_selector(void)
 	uint32_t selector, rights;
 
 	do
-		selector = ((uint32_t)service_random() & 0xFFFC) | 3;
+		selector = ((uint32_t)service_random() & SELECTOR_MASK) | 3;
 	while (!query_rights(selector, &rights) || rights & RIGHTS_PRESENT);
 	return selector;
 }
@@ -47,7 +46,7 @@ uint32_t find_dsos(void)
 {
 	uint32_t rights, limit;
 
-	for (uint32_t selector = 3; selector < LAST_SELECTOR; selector += 4)
+	for (uint32_t selector = 3; selector < 8 * TABLE_ENTRIES; selector += 4)
 		if (selector != DSAPP && query_rights(selector, &rights) && (rights & RIGHTS_MASK) == RIGHTS_DATA3 &&
 		    query_limit(selector, &limit) && limit == 0xFFFFFFFF)
 			return selector;

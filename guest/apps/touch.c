@@ -20,7 +20,7 @@ static uint32_t guess(void)
 	uint32_t selector;
 
 	do
-		selector = ((uint32_t)service_random() & 0xFFFC) | 3;
+		selector = ((uint32_t)service_random() & SELECTOR_MASK) | 3;
 	while (!(selector & 4) && selector >> 3 < GDT_FIRST_FREE);
 	return selector;
 }

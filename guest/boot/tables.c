@@ -87,6 +87,7 @@ static void describe_selectors(void)
 	klos_info.fault_tss_selector = FAULT_TSS_SELECTOR;
 	klos_info.commit_vector = VECTOR_COMMIT;
 	klos_info.trap_vector = VECTOR_TRAP;
+	klos_info.irq_vector = VECTOR_IRQ;
 }
 
 static void describe_tables(void)

@@ -280,7 +280,7 @@ struct klos_info {
 	uint16_t core_code, core_data;
 	uint16_t tss_selector, ldt_selector, gate_selector, fault_tss_selector;
 	uint16_t commit_vector, trap_vector; /* IDT gates that ring 3 may use besides 3 and 4 */
-	uint16_t reserved;
+	uint16_t irq_vector; /* of the first of 16 interrupt requests: the timer's */
 
 	/* tables */
 	uint32_t gdt, gdt_limit;

@@ -15,6 +15,10 @@ int guarded(struct guard *guard, void (*function)(void *), void *argument);
 void guard_enter(struct guard *guard);
 void guard_leave(struct guard *guard);
 
+/* A macro's value as text, for assembly in C. */
+#define WORDS(value) #value
+#define TEXT(macro) WORDS(macro)
+
 #define NO_FAULT (-1)
 
 /* Call a function under a guard and tell the vector, or NO_FAULT. */

@@ -1,7 +1,6 @@
 /* The secret data selector: where its descriptor lies, who holds it, and how it moves (paper, 2.3.2). */
 #include "os.h"
 
-#define LOG_ENTRIES 1024
 #define ABSENT_BEFORE_MOVE 3
 #define NO_SERVICE 0xFFFFFFFF
 #define LIMIT_4G 0xFFFFF

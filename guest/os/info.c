@@ -23,7 +23,7 @@ extern uint32_t attack_scratch;
 uint32_t attack_scratch;
 
 volatile struct klos_info klos_info __attribute__((section(".info"), aligned(PAGE_SIZE))) = {
-	.magic = "KLOSINFO",
+	.magic = INFO_MAGIC,
 	.version = KLOS_ABI_VERSION,
 	.size = sizeof(struct klos_info),
 	.build_id = BUILD_ID,

@@ -17,7 +17,7 @@ static int limits_enforced(void)
 			 ".pushsection .fixups, \"a\"\n\t"
 			 ".long 1b, 2b\n\t"
 			 ".popsection"
-			 : "=&r"(faulted) : "r"(DSAPP), "r"(APP_TOP + 0x1000), "r"(0) : "memory");
+			 : "=&r"(faulted) : "r"(DSAPP), "r"(&klos_info), "r"(0) : "memory");
 	return (int)faulted;
 }
 

@@ -273,7 +273,7 @@ class KlosInfo:
     fault_tss_selector: U16
     commit_vector: U16
     trap_vector: U16
-    reserved: U16
+    irq_vector: U16
     gdt: U32
     gdt_limit: U32
     ldt: U32

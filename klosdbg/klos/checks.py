@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosArray, KlosInfo, KlosProcess, KlosSite, KlosThread
-from klosdbg.klos.constants import Site
+from klosdbg.klos.constants import IRQS, Site
 from klosdbg.klos.find import read_array, read_entry, read_numbers
 from klosdbg.klos.models import Check, Klos, Value
 from klosdbg.ports import Target
@@ -16,7 +16,6 @@ from klosdbg.x86.selector import Selector
 
 _TOP = 0xFFFF_FFFF
 _IOMAP_BASE = 0x66
-_LAST_IRQ = 47
 _SETTLING = "a relocation is under way: sequence is odd"
 _MOVING = "the guest runs, so this changed while it was read: add --stop"
 _UNTOLD = "the profile does not say"
@@ -167,7 +166,7 @@ def _leads_to_stub(vector: int, gate: Descriptor, stub: int, info: KlosInfo) -> 
     if gate.kind == "task-gate":
         return gate.target_selector == info.fault_tss_selector
     # The benchmark's trap has a path of its own through the event core.
-    own_path = vector > max(_LAST_IRQ, info.commit_vector, info.trap_vector)
+    own_path = vector > max(info.irq_vector + IRQS - 1, info.commit_vector, info.trap_vector)
     own_path &= info.core_text_start <= gate.offset < info.core_text_end
     return gate.offset == stub or own_path
 

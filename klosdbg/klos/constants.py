@@ -4,6 +4,7 @@ from enum import IntEnum, IntFlag
 
 ABI_VERSION = 1
 NONE = 0xFFFF_FFFF
+IRQS = 16
 
 
 class Flag(IntFlag):

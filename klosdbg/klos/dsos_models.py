@@ -10,6 +10,8 @@ from klosdbg.x86.disasm import Instruction
 from klosdbg.x86.findings import Findings
 from klosdbg.x86.selector import Selector
 
+_BINS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class SiteState:
@@ -175,7 +177,8 @@ class WatchFrame:
     """What a watch has seen so far: ``new`` since the frame before, ``lost`` overwritten unread.
 
     ``slots`` counts how often each selector was DSOS's new one; ``trail`` has the last selectors,
-    newest first; ``seconds`` passed on the host.
+    newest first; ``seconds`` passed on the host. ``gdt_slots`` and ``ldt_slots`` are the tables'
+    sizes.
     """
 
     new: tuple[Relocation, ...]
@@ -184,12 +187,16 @@ class WatchFrame:
     seconds: float
     slots: Mapping[int, int]
     trail: tuple[int, ...]
+    gdt_slots: int
+    ldt_slots: int
     last: bool
 
     @property
     def bins(self) -> tuple[int, ...]:
-        """Count the relocations into each of 64 equal parts of the GDT, then of the LDT."""
-        counts = [0] * 64
-        for selector, count in self.slots.items():
-            counts[(selector >> 3 | (selector & 4) << 11) >> 8] += count
+        """Count the relocations into each of 64 equal parts of the GDT followed by the LDT."""
+        counts = [0] * _BINS
+        for raw, count in self.slots.items():
+            selector = Selector(raw)
+            place = selector.index + (self.gdt_slots if selector.table == "ldt" else 0)
+            counts[min(place * _BINS // (self.gdt_slots + self.ldt_slots), _BINS - 1)] += count
         return tuple(counts)

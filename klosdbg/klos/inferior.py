@@ -14,7 +14,6 @@ from klosdbg.ports import MemoryWriter, RegisterWriter, RunControl, Symbols, Tar
 from klosdbg.x86.cpu import GPR32, Cpu
 
 FUNCTION = "dsos_relocate"
-_TIMER = 32
 _ESP0 = 4
 _RESTORED = (*GPR32, "eip", "eflags")
 
@@ -33,7 +32,10 @@ def call_relocate(
     if function is None:
         raise CommandError(f"no symbol {FUNCTION!r} to call: give the image with --symbols")
     info = booted_klos(target, symbols).info
-    handler = read_numbers(target, info.handlers, 4, "handlers")[_TIMER]
+    handlers = read_numbers(target, info.handlers, 4, "handlers")
+    if info.irq_vector >= len(handlers):
+        raise CommandError(f"no handler of vector {info.irq_vector}, the timer's: see 'handlers'")
+    handler = handlers[info.irq_vector]
     call = _Call(target, symbols, control, memory, registers, function, handler, timeout)
     control.insert(handler)
     try:

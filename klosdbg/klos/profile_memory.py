@@ -5,7 +5,7 @@ guest: the structures are put together from live memory each time that they are 
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from klosdbg.klos.constants import ABI_VERSION, Flag
 from klosdbg.klos.layout import members, size_of
 from klosdbg.klos.profile import ArrayFacts, Fact, Place, Profile, SiteFacts
 from klosdbg.klos.profile_layouts import ENTRIES, rewrite
-from klosdbg.ports import Memory, Symbols, Target
+from klosdbg.ports import Memory, ReadAtStop, Symbols, Target
 from klosdbg.x86.cpu import Cpu
 
 BASE = 0xFFFE_0000
@@ -24,6 +24,7 @@ _SYMBOL = "klos_info"
 _MAGIC = b"KLOSINFO"
 _MOST_BYTES = 1 << 20
 _IOMAP_BASE = 0x66
+_IRQ_VECTOR = 32
 _SITES = BASE + 0x1000
 _MASK = 0xFFFF_FFFF
 _READY = Flag.BOOTED | Flag.READY
@@ -35,6 +36,7 @@ class ProfiledSymbols:
     def __init__(self, symbols: Symbols | None, profile: Profile) -> None:
         self._symbols = symbols
         self._own = {**profile.symbols, _SYMBOL: BASE}
+        self.images = getattr(symbols, "images", ())
         self._names = {address: name for name, address in self._own.items()}
 
     def address(self, name: str) -> int | None:
@@ -62,13 +64,31 @@ def use_profile(
     """Give a target and symbols that know KLOS by a profile."""
     named = ProfiledSymbols(symbols, profile)
     made = _Made(target, named, profile)
-    at_stop = target.linear_at_stop
+    at_stop, read_at_stop = target.linear_at_stop, target.read_at_stop
     profiled = replace(
         target,
         linear=ProfiledMemory(target.linear, made),
         linear_at_stop=ProfiledMemory(at_stop, made) if at_stop else None,
+        read_at_stop=_read_at_stop(read_at_stop, made) if read_at_stop else None,
     )
     return profiled, named
+
+
+def _read_at_stop(read: ReadAtStop, made: "_Made") -> ReadAtStop:
+    """Read what is made up elsewhere, and the rest in the one round trip."""
+
+    def profiled(
+        names: Collection[str], requests: list[tuple[int, int]]
+    ) -> tuple[Mapping[str, int], list[bytes | None]]:
+        real = [request for request in requests if not _inside(request[0])]
+        values, found = read(names, real)
+        rest, ours = iter(found), ProfiledMemory(made.target.linear, made)
+        return values, [
+            ours.read_many([request])[0] if _inside(request[0]) else next(rest)
+            for request in requests
+        ]
+
+    return profiled
 
 
 class ProfiledMemory:
@@ -120,7 +140,9 @@ class _Made:
             info["sites"] = (_SITES, len(self.profile.sites), size_of(KlosSite))
         for name, array in self.profile.arrays.items():
             info[name] = self._array(name, array, numbers, made, info)
-        values = _told_by_processor(self.target) | {"flags": _READY if info["dsos"] else 0} | info
+        ready = _READY if info["dsos"] else 0
+        assumed = {"flags": ready, "irq_vector": _IRQ_VECTOR, "events_on": 1}
+        values = _told_by_processor(self.target) | assumed | info
         encoded = encode_info(values)
         made[: len(encoded)] = encoded
         return bytes(made[:SIZE])

@@ -5,6 +5,7 @@ from collections import Counter
 from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosInfo, KlosService
 from klosdbg.klos.checks import check_klos
+from klosdbg.klos.constants import IRQS
 from klosdbg.klos.find import booted_klos, find_klos, read_array, read_numbers, read_panic
 from klosdbg.klos.models import Description, HandlerList, HandlerRow, ServiceList
 from klosdbg.ports import Symbols, Target
@@ -12,9 +13,6 @@ from klosdbg.read import read_idt, read_selector
 from klosdbg.x86.descriptor import Descriptor, Gate, SystemSegment
 from klosdbg.x86.tss import MINIMUM_LIMIT, decode_tss
 from klosdbg.x86.vectors import vector_name
-
-_IRQ = 32
-_IRQS = 16
 
 
 def read_klos(target: Target, symbols: Symbols | None) -> Description:
@@ -78,6 +76,6 @@ def _vector_name(vector: int, info: KlosInfo) -> str:
     own = {info.commit_vector: "commit", info.trap_vector: "trap"}
     if vector in own:
         return own[vector]
-    if _IRQ <= vector < _IRQ + _IRQS:
-        return f"IRQ {vector - _IRQ}"
+    if info.irq_vector <= vector < info.irq_vector + IRQS:
+        return f"IRQ {vector - info.irq_vector}"
     return vector_name(vector) or ""

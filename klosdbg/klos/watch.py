@@ -15,6 +15,8 @@ from klosdbg.ports import RunControl, StopEvent, Symbols, Target
 _INTERVAL = 0.1
 _HURRIED = 0.005
 _BUSY = 1 / 64
+_SLOT = 8
+_MOST_SLOTS = 8192
 
 
 def watch_frames(
@@ -48,7 +50,7 @@ def relocations_of(frames: Iterator[WatchFrame]) -> Iterator[Relocation]:
 
 class _Watcher:
     def __init__(self, target: Target, address: int, info: KlosInfo, wanted: int | None) -> None:
-        self._target, self._address = target, address
+        self._target, self._address, self._info = target, address, info
         self._wanted = wanted
         self._first = self._seen = info.relocations
         self._lost = self._shown = 0
@@ -104,8 +106,15 @@ class _Watcher:
             seconds=time.monotonic() - self._began,
             slots=dict(self._slots),
             trail=tuple(reversed(self._trail)),
+            gdt_slots=_slots(self._info.gdt_limit),
+            ldt_slots=_slots(self._info.ldt_limit),
             last=self._enough,
         )
+
+
+def _slots(limit: int) -> int:
+    """Give the size of a table with this limit; the largest where no selector fits."""
+    return min((limit + 1) // _SLOT, _MOST_SLOTS) or _MOST_SLOTS
 
 
 def _wait(control: RunControl, seconds: float) -> StopEvent | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from klosdbg.klos.abi import KlosInfo, KlosName, KlosProcess
+from klosdbg.klos.constants import IRQS
 from klosdbg.klos.constants import Origin as KlosOrigin
 from klosdbg.klos.find import booted_klos, read_numbers, try_read
 from klosdbg.klos.layout import decode, members, size_of
@@ -19,7 +20,6 @@ ORIGINS: Mapping[int, Origin] = {
     KlosOrigin.IDLE: "idle",
     KlosOrigin.GATE: "gate",
 }
-_FIRST_IRQ, _LAST_IRQ = 32, 47
 _OFFSETS = {m.name: m.offset for m in members(KlosInfo)}
 _RUNNING = struct.Struct("<IIII")
 _IDS = struct.Struct("<II")
@@ -144,6 +144,6 @@ def error_code_of(vector: int, pushed: int) -> int | None:
     return pushed if vector in PUSH_ERROR_CODE else None
 
 
-def ends_interrupt(vector: int) -> bool:
+def ends_interrupt(info: KlosInfo, vector: int) -> bool:
     """Tell whether the event core sends an end of interrupt for a vector."""
-    return _FIRST_IRQ <= vector <= _LAST_IRQ
+    return info.irq_vector <= vector < info.irq_vector + IRQS

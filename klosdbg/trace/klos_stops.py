@@ -160,7 +160,7 @@ class KlosStops:
             event,
             back=self._facts.back(),
             tlb_flush=bool(frame.request & Request.FLUSH),
-            eoi=ends_interrupt(frame.vector),
+            eoi=ends_interrupt(self._facts.info, frame.vector),
             resumed=Resumed(place, changed, end.idle, end.process, running.pid, running.tid),
             spent=Spent(None, end.at - pending.since),
         )

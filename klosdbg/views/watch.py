@@ -1,6 +1,7 @@
 """The view of relocations as they happen: both tables as a map, the trail of the last hops."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from klosdbg.klos.dsos_models import WatchFrame
 from klosdbg.klos.statistics import even_p
@@ -9,7 +10,6 @@ from klosdbg.views.relocations import place, relocation_data
 from klosdbg.x86.selector import Selector
 
 _CELLS = 64
-_ROWS = 16
 _SLOTS = 8
 _SHADES = " .:-=+*#%@"
 _HOME = "\x1b[H\x1b[J"
@@ -48,23 +48,25 @@ def _in_table(model: WatchFrame, table: str) -> int:
 
 def _maps(model: WatchFrame, style: Style) -> Iterator[str]:
     hops = {selector: str(i + 1) for i, selector in reversed(list(enumerate(model.trail)))}
-    for table in ("gdt", "ldt"):
+    for table, slots in (("gdt", model.gdt_slots), ("ldt", model.ldt_slots)):
         yield f"{table.upper()}, {_SLOTS} slots a character; 1 is DSOS, 2 where it was before, ..."
-        counts, marks = [0] * (_CELLS * _ROWS), {}
+        counts, marks = Counter[int](), dict[int, str]()
         for selector, count in model.slots.items():
             if Selector(selector).table == table:
                 counts[Selector(selector).index // _SLOTS] += count
         for selector, mark in hops.items():
             if Selector(selector).table == table:
                 marks[Selector(selector).index // _SLOTS] = mark
-        yield from _rows(counts, marks, style)
+        yield from _rows(-(-slots // _SLOTS), counts, marks, style)
 
 
-def _rows(counts: list[int], marks: dict[int, str], style: Style) -> Iterator[str]:
-    for row in range(_ROWS):
-        cells = range(row * _CELLS, (row + 1) * _CELLS)
-        shown = "".join(_cell(counts[cell], marks.get(cell), style) for cell in cells)
-        yield f"{row * _CELLS * _SLOTS:5} |{shown}|"
+def _rows(
+    cells: int, counts: Mapping[int, int], marks: Mapping[int, str], style: Style
+) -> Iterator[str]:
+    for start in range(0, cells, _CELLS):
+        row = range(start, min(start + _CELLS, cells))
+        shown = "".join(_cell(counts.get(at, 0), marks.get(at), style) for at in row)
+        yield f"{start * _SLOTS:5} |{shown}|"
 
 
 def _cell(count: int, mark: str | None, style: Style) -> str:

@@ -62,6 +62,7 @@ INFO = make(
     dsapp=0x23,
     dsos=0x8293,
     gate_selector=0x3B,
+    irq_vector=32,
     gdt=GDT,
     gdt_limit=0xFFFF,
     ldt=LDT,

@@ -1,40 +1,21 @@
 """A KLOS image without symbols and without ``klos_info``, by a profile: everything works on it."""
 
-import io
 import json
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from klosdbg.errors import DataError
-from klosdbg.klos.abi import KlosArray, KlosInfo
-from klosdbg.klos.layout import members
 from klosdbg.klos.profile import parse_profile
-from klosdbg.klos.profile_memory import use_profile
-from klosdbg.session import Session
-from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.build import make
 from tests.live.driver import Driver, klosdbg
 from tests.live.klos import GUEST, IMAGE
+from tests.live.profiles import profile, profiled, strip
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
-
-Document = dict[str, Any]
-OFFSETS = {member.name: (member.offset, member.size) for member in members(KlosInfo)}
-HELD = (
-    "flags", "sequence", "csos", "dsapp", "dsos", "core_code", "core_data", "gate_selector",
-    "fault_tss_selector", "commit_vector", "app_base", "app_top", "os_base", "physical_size",
-    "os_text_start", "os_text_end", "core_text_start", "core_text_end", "return_gate",
-    "event_depth", "current_thread", "current_pid", "mailbox", "np_faults", "relocations", "seed",
-    "dsos_caught", "tick_count", "tick_rate", "process_faults",
-)  # fmt: skip
-ARRAYS = ("handlers", "processes", "threads", "frames", "relocation_log", "applications", "attacks")
 
 
 @pytest.fixture(scope="module")
@@ -45,70 +26,7 @@ def symbols() -> SymbolTable:
 
 @pytest.fixture(scope="module")
 def anonymous(symbols: SymbolTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Strip the image, and overwrite the magic that it would be found by."""
-    path = tmp_path_factory.mktemp("anonymous") / "other.elf"
-    subprocess.run(["objcopy", "--strip-all", IMAGE, path], check=True)
-    raw = path.read_bytes()
-    assert b"KLOSINFO" in raw
-    path.write_bytes(raw.replace(b"KLOSINFO", b"NAMELESS"))
-    return path
-
-
-def held(symbols: SymbolTable, name: str) -> Document:
-    """Say where the image keeps a number."""
-    info = symbols.address("klos_info")
-    assert info is not None
-    offset, size = OFFSETS[name]
-    return {"at": info + offset, "width": size}
-
-
-def array(symbols: SymbolTable, name: str) -> Document:
-    """Say where the image keeps an array's address, count and size of an entry."""
-    address = held(symbols, name)["at"]
-    parts = [member.name for member in members(KlosArray)]
-    return {part: {"at": address + 4 * i, "width": 4} for i, part in enumerate(parts)}
-
-
-def profile(symbols: SymbolTable) -> Document:
-    """Describe our own image as a stranger would: facts, arrays, a list of sites."""
-    count = range(64)
-    services = [symbols.address("service_null"), symbols.address("service_print")]
-    assert services[0] is not None
-    assert services[1] is not None
-    step = services[1] - services[0]
-    sites: list[Document] = [
-        {
-            "name": f"service {n}",
-            "immediate": services[0] + step * n + 1,
-            "loaded": services[0] + step * n + 0x13,
-        }
-        for n in count
-    ]
-    sites.append({"name": "cell", "immediate": "cell_of_the_core", "kind": "event-core"})
-    named = {"klos_ready": "klos_ready", "cell_of_the_core": "core_dsos"}
-    named |= {"dsos_relocate": "dsos_relocate", "load_fs": "load_fs"}
-    return {
-        "profile": 1,
-        "name": "somebody else's KLOS",
-        "symbols": {name: symbols.address(own) for name, own in named.items()},
-        "facts": {name: held(symbols, name) for name in HELD},
-        "sites": sites,
-        "arrays": {name: array(symbols, name) for name in ARRAYS},
-    }
-
-
-@contextmanager
-def profiled(image: Path, document: Document) -> Iterator[Driver]:
-    """Start an image that klosdbg knows by a profile alone."""
-    session = Session(timeout=20.0)
-    target = start_qemu(QemuOptions(image=image, append="seed=5", headless=True))
-    known = parse_profile(yaml.safe_dump(document).encode(), "test")
-    target, session.symbols = use_profile(target, None, known)
-    session.attach(target)
-    try:
-        yield Driver(session, io.StringIO())
-    finally:
-        session.detach()
+    return strip(IMAGE, tmp_path_factory.mktemp("anonymous") / "other.elf")
 
 
 @pytest.fixture(scope="module")

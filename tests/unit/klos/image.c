@@ -93,7 +93,7 @@ AT(".info") volatile struct klos_info klos_info = {
 	.sequence = 2, .flags = KLOS_FLAG_BOOTED | KLOS_FLAG_READY, .build_id = "0123456789abcdef",
 	.csos = CSOS, .dsapp = DSAPP, .dsos = DSOS, .core_code = 0x08, .core_data = 0x10,
 	.tss_selector = 0x28, .ldt_selector = 0x30, .gate_selector = 0x3B, .fault_tss_selector = 0x40,
-	.commit_vector = 48, .trap_vector = 49,
+	.commit_vector = 48, .trap_vector = 49, .irq_vector = 32,
 	.gdt = ADDRESS(gdt), .gdt_limit = sizeof(gdt) - 1, .ldt = ADDRESS(ldt), .ldt_limit = sizeof(ldt) - 1,
 	.idt = ADDRESS(idt), .idt_limit = sizeof(idt) - 1, .tss = ADDRESS(tss), .tss_limit = 0x2068,
 	.iomap = ADDRESS(tss) + 0x68, .iomap_size = 0x2000,
