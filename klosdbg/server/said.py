@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost, UsageError
+from klosdbg.read import read_cpu
 from klosdbg.server.client import Client
 from klosdbg.server.hub import Hub
 from klosdbg.server.monitor import HELP, READ_ONLY, check_read_only, run_klos
+from klosdbg.x86.cpu import Cpu
 
 _CHUNK = 2000
+_MOVED = "klosdbg: gdb has not seen that: 'maint flush register-cache' makes it look again\n"
 _STATES = {"on": True, "off": False}
 
 
@@ -50,11 +53,18 @@ def _klos(hub: Hub, client: Client, line: str) -> str:
         return _OWN[word](hub, client, rest) + "\n"
     if not line:
         return HELP + "\n"
+    before = _registers(hub)
     client.busy = True
     try:
-        return run_klos(client, line, controls=hub.controller is client)
+        said = run_klos(client, line, controls=hub.controller is client)
     finally:
         client.busy = False
+    return said if _registers(hub) == before else said + _MOVED
+
+
+def _registers(hub: Hub) -> Cpu | None:
+    """Read what a client has in its cache of registers; None while the guest runs."""
+    return None if hub.running else read_cpu(hub.target)
 
 
 def _control(hub: Hub, client: Client, _rest: list[str]) -> str:
@@ -87,7 +97,7 @@ def _threads(_hub: Hub, client: Client, rest: list[str]) -> str:
 def _linear_pc(_hub: Hub, client: Client, rest: list[str]) -> str:
     client.linear_pc = _state(rest, "linear-pc")
     meaning = "CS base + EIP" if client.linear_pc else "the processor's EIP"
-    return f"the program counter is {meaning}; 'flushregs' makes gdb read it again"
+    return f"the program counter is {meaning}; 'maint flush register-cache' makes gdb look again"
 
 
 def _state(rest: list[str], name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import selectors
+import signal
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -20,15 +21,18 @@ MOST_CLIENTS = 32
 _TURN = 16
 _IDLE = 1.0
 _POLL = 0.01
+_KILLED = b"X09"
 
 
 class Server:
     """Serve what a session looks at: ``run`` does, until Ctrl-C or the target's end."""
 
-    def __init__(self, session: Session, listener: Listener) -> None:
+    def __init__(
+        self, session: Session, listener: Listener, warn: Callable[[str], None] | None = None
+    ) -> None:
         self.hub = Hub(session, self._serve)
         self._listener = listener
-        self._warn = session.warn
+        self._warn = warn or session.warn
         self._selector = selectors.DefaultSelector()
         self._numbers = 0
         self._stopping = False
@@ -42,11 +46,30 @@ class Server:
         """Serve clients until ``stop``, Ctrl-C, or ``TargetLost``."""
         try:
             while not self._stopping:
-                self._serve(self._patience())
-                for client, reply in take_news(self.hub):
-                    self._guard(client, partial(_tell, reply))
+                self._turn(_IDLE)
+        except TargetLost:
+            self._tell_the_end()
+            raise
         finally:
             self.close()
+
+    def turn(self) -> None:
+        """Serve what has come, and wait for nothing else."""
+        self._turn(0.0)
+
+    def fileno(self) -> int:
+        """Name the descriptor that is ready when there is something to serve."""
+        return self._selector.fileno()
+
+    @property
+    def clients(self) -> list[Client]:
+        """Who is connected."""
+        return self.hub.clients
+
+    @property
+    def breakpoints(self) -> tuple[int, ...]:
+        """The linear addresses of the clients' breakpoints, sorted."""
+        return tuple(sorted({at for client in self.clients for _, at in client.breakpoints}))
 
     def stop(self) -> None:
         """End ``run`` after its present turn."""
@@ -59,6 +82,18 @@ class Server:
                 self._drop(client)
         self._selector.close()
         self._listener.close()
+
+    def _tell_the_end(self) -> None:
+        for client in self.hub.clients:
+            if client.waiting:
+                with contextlib.suppress(Gone):
+                    client.reply(_KILLED)
+                    client.flush()
+
+    def _turn(self, longest: float) -> None:
+        self._serve(min(self._patience(), longest))
+        for client, reply in take_news(self.hub):
+            self._guard(client, partial(_tell, reply))
 
     def _patience(self) -> float:
         if any(client.events for client in self.hub.clients):
@@ -170,9 +205,17 @@ def _tell(reply: bytes, client: Client) -> None:
 
 
 def serve_session(session: Session, spec: str, *, exposed: bool = False) -> None:
-    """Serve a session's target until Ctrl-C, which is the way to end it."""
+    """Serve a session's target until Ctrl-C or SIGTERM, which are the ways to end it."""
     listener = listen(spec, exposed=exposed)
     server = Server(session, listener)
     print(f"listening at {listener.name}: in gdb, 'target remote {listener.gdb}'", flush=True)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+    previous = signal.signal(signal.SIGTERM, _end_as_ctrl_c_does)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _end_as_ctrl_c_does(*_signal: object) -> None:
+    signal.raise_signal(signal.SIGINT)

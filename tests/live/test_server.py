@@ -1,13 +1,10 @@
 """klosdbg serve: gdb, lldb and our own client at once on one KLOS, and what a stock gdb gets."""
 
 import io
-import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -309,24 +306,6 @@ def test_a_selector_is_written_only_where_the_processor_would_load_it(
     assert client.ask(b"p%x" % names.index(b"gs")) == b"23000000"
     assert (b"#GP" in write(b"fs", 0x10)) == at_cpl_3
     assert client.ask(b"p%x" % names.index(b"cs")) == was_cs
-
-
-def test_the_end_of_qemu_is_the_end_of_the_server(raw: Connect, tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    path = f"{tmp_path}/s"
-    with stub(running=False) as sockets:
-        serve = ["serve", sockets["gdb"], "--listen", f"unix:{path}"]
-        words = [sys.executable, "-m", "klosdbg", *serve]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        process.stdout.readline()
-        client = raw(path)
-        os.kill(int(sockets["pid"]), signal.SIGKILL)
-        client.send(b"g")
-        errors = process.communicate(timeout=20)[1]
-    assert process.returncode == 3
-    assert errors.count("\n") == 1
-    assert errors.startswith("klosdbg: lost unix:")
 
 
 @needs_gdb
