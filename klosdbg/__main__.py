@@ -4,8 +4,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from klosdbg.wire.symbols import Image, SymbolTable
 
 if TYPE_CHECKING:
     from klosdbg.targets.qemu import QemuOptions
+    from klosdbg.trace.bench import Loop, TracedGuest
     from klosdbg.trace.capture import Facts
 
 _PROGRESS_INTERVAL = 10.0
@@ -115,22 +116,39 @@ class _Factories:
 
         return host_cycles()
 
-    @contextmanager
-    def guest(self, *, shared: bool) -> Iterator[Target]:
-        """Boot our own image; a machine that is named gets no RAM of ours."""
-        from klosdbg.targets.qemu import QemuOptions, start_qemu
+    def symbols(self) -> "SymbolTable":
+        return _symbols([str(_OWN_IMAGE)])
 
-        symbols = _symbols([str(_OWN_IMAGE)])
+    @contextmanager
+    def guest(self, *, shared: bool, orders: str = "", counted: bool = False) -> Iterator[Target]:
+        """Boot our own image; a machine that is named gets no RAM of ours."""
+        from klosdbg.targets.own_guest import own_guest, run_to_ready
+        from klosdbg.targets.qemu import start_qemu
+
         given = () if shared else ("-machine", "pc")
-        options = QemuOptions(_OWN_IMAGE, "seed=1", headless=True, extra_args=given)
+        options = own_guest(_OWN_IMAGE, orders, deterministic=counted, extra_args=given)
         with closing(start_qemu(options)) as target:
-            ready = symbols.address("klos_ready")
-            assert target.control is not None
-            assert ready is not None
-            target.control.insert(ready)
-            target.control.resume()
-            target.control.wait(_ENTRY_TIMEOUT)
+            run_to_ready(target, self.symbols())
             yield target
+
+    @contextmanager
+    def traced_guest(self, orders: str) -> "Iterator[TracedGuest]":
+        from klosdbg.targets.own_guest import own_guest, run_to_ready
+        from klosdbg.targets.tapped import tapped_guest
+        from klosdbg.trace.bench import TracedGuest
+
+        with tapped_guest(own_guest(_OWN_IMAGE, orders)) as (target, tap):
+            symbols = self.symbols()
+            run_to_ready(target, symbols)
+            yield TracedGuest(target, symbols, tap.loop, lambda: tap.packets, tap.places)
+
+    def gdb_loop(
+        self, orders: str, places: Mapping[int, list[tuple[int, int]]]
+    ) -> "AbstractContextManager[Loop]":
+        from klosdbg.targets.gdb_loop import gdb_loop
+        from klosdbg.targets.own_guest import own_guest
+
+        return gdb_loop(own_guest(_OWN_IMAGE, orders), places)
 
 
 def _session(args: argparse.Namespace) -> Session:

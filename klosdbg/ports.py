@@ -147,6 +147,8 @@ class Target:
     ``read_general`` reads the registers that have no hidden part, by GDB's names: quicker.
     ``linear_at_stop`` reads little of a stopped guest's memory in one round trip, ``read_at_stop``
     general registers with it.
+    ``stands_at`` is told where a stopped guest stands by whoever has found out: a resume need not.
+    ``instructions`` counts those that the guest has executed, where its clock is their count.
     ``address_bits`` is the width of the widest linear address that its processor can use.
     """
 
@@ -164,5 +166,7 @@ class Target:
     read_general: GeneralRegisters | None = None
     linear_at_stop: Memory | None = None
     read_at_stop: ReadAtStop | None = None
+    stands_at: Callable[[int], None] | None = None
+    instructions: Callable[[], int] | None = None
     close: Callable[[], None] = lambda: None
     address_bits: int = 32

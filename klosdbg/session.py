@@ -10,6 +10,7 @@ from klosdbg.klos.cache import StopCache
 from klosdbg.ports import RunControl, Symbols, Target
 
 if TYPE_CHECKING:
+    from klosdbg.trace.bench import Loop, TracedGuest
     from klosdbg.trace.capture import Capture, Facts
     from klosdbg.trace.event import Event
     from klosdbg.trace.opened import Opened, Snapshot
@@ -39,8 +40,24 @@ class Factories(Protocol):
     def host_cycles(self) -> dict[str, float]:
         """Time service calls on the host's own processor: TSC ticks by mechanism."""
 
-    def guest(self, *, shared: bool) -> AbstractContextManager[Target]:
-        """Boot KLOS to ``klos_ready``, with its RAM shared with us or not."""
+    def guest(
+        self, *, shared: bool, orders: str = "", counted: bool = False
+    ) -> AbstractContextManager[Target]:
+        """Boot KLOS to ``klos_ready``, with its RAM shared with us or not.
+
+        It then carries out ``orders``; ``counted``: its clock is its count of instructions.
+        """
+
+    def symbols(self) -> Symbols:
+        """Give the symbols of the image that ``guest`` boots."""
+
+    def traced_guest(self, orders: str) -> "AbstractContextManager[TracedGuest]":
+        """Boot KLOS behind a connection that learns what a recorder sends."""
+
+    def gdb_loop(
+        self, orders: str, places: Mapping[int, list[tuple[int, int]]]
+    ) -> "AbstractContextManager[Loop]":
+        """Boot KLOS under gdb with its Python breakpoints; ``TargetLost`` where there is no gdb."""
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +70,7 @@ class QemuProcess:
 
     def __init__(self, options: QemuOptions) -> None:
         self._has_exit_port = is_own = _check_image(options.image)
+        self._counts = options.deterministic
         binary = shutil.which(options.qemu)
         if binary is None:
             raise TargetLost(f"{options.qemu} is not installed: apt install qemu-system-x86")
@@ -91,10 +93,15 @@ class QemuProcess:
         """Where its sockets and logs are."""
         return self._directory.path
 
-    def attach(self) -> Target:
-        """Connect to its stub and, when first needed, to its QMP."""
+    @property
+    def stub(self) -> Path:
+        """The socket of its stub."""
+        return self._path(_GDB)
+
+    def attach(self, wrap: Callable[[socket.socket], socket.socket] = lambda s: s) -> Target:
+        """Connect to its stub and, when first needed, to its QMP; ``wrap`` may tap the former."""
         qmp = Qmp(f"unix:{self._path(_QMP)}", self.last_words)
-        link = RspLink(self._connect(), self._name, self.last_words)
+        link = RspLink(wrap(self.connect()), self._name, self.last_words)
         target = add_qmp(greet(link, revive=qmp.reset), qmp)
         if self._ram:
             target = add_ram(target, self._ram)
@@ -103,7 +110,14 @@ class QemuProcess:
             self.close()
             target.close()
 
-        return replace(target, name=self._name, read_console=self.read_console, close=close)
+        count = (lambda: int(qmp.execute("query-replay")["icount"])) if self._counts else None
+        return replace(
+            target,
+            name=self._name,
+            read_console=self.read_console,
+            instructions=count,
+            close=close,
+        )
 
     def read_console(self) -> bytes:
         """Read all that the guest has printed: to port 0xe9, or if it never did, to COM1."""
@@ -153,7 +167,8 @@ class QemuProcess:
             self._directory.remove()
             raise TargetLost(f"cannot start {command[0]}: {error.strerror}") from None
 
-    def _connect(self) -> socket.socket:
+    def connect(self) -> socket.socket:
+        """Connect to its stub, which takes one client."""
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:

@@ -72,6 +72,9 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         (general,), found = linear.read_after([b"g"], requests)
         return stub.description.decode(general, names), found
 
+    def stands_at(pc: int) -> None:
+        stub.stopped_among = frozenset((pc,))
+
     def close() -> None:
         try:
             control.leave()
@@ -94,6 +97,7 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         read_general=registers.read_general,
         linear_at_stop=linear,
         read_at_stop=read_at_stop,
+        stands_at=stands_at,
         close=close,
         address_bits=64 if stub.description.is_64_bit else 32,
     )

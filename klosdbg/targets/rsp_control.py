@@ -1,7 +1,8 @@
 """Run control through a GDB stub: breakpoints at linear addresses, steps, stops."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from klosdbg.errors import TargetError, TargetLost, TargetTimeout
 from klosdbg.ports import StopEvent, StopReason
@@ -162,10 +163,8 @@ class RspControl:
         with interrupts_deferred:
             return self._note(parse_stop(self._stub.take_stop()))
 
-    def _changes(self) -> dict[bytes, int]:
-        gone = sorted(self._armed - self._wanted.keys())
-        new = sorted(self._wanted.keys() - self._armed)
-        return {b"z0,%x,1" % at: at for at in gone} | {b"Z0,%x,1" % at: at for at in new}
+    def _changes(self) -> Mapping[bytes, int]:
+        return _requests(self._armed, frozenset(self._wanted))
 
     def _go(self) -> None:
         changes = self._changes()
@@ -229,3 +228,10 @@ class RspControl:
             raise
         except TargetError:
             return False
+
+
+@lru_cache(maxsize=64)
+def _requests(armed: frozenset[int], wanted: frozenset[int]) -> Mapping[bytes, int]:
+    """Make the requests that move breakpoints, each with its address; a trace's alternate."""
+    gone, new = sorted(armed - wanted), sorted(wanted - armed)
+    return {b"z0,%x,1" % at: at for at in gone} | {b"Z0,%x,1" % at: at for at in new}

@@ -1,7 +1,6 @@
 """Memory through a GDB stub: many ``m`` packets under way at once."""
 
 import binascii
-from collections.abc import Iterator
 from typing import Literal
 
 from klosdbg.errors import MemoryFault
@@ -35,15 +34,18 @@ class RspMemory:
         self, payloads: list[bytes], requests: list[tuple[int, int]]
     ) -> tuple[list[bytes], list[bytes | None]]:
         """Send other requests ahead in the same pipeline; return their replies as well."""
-        split = [list(self._split(address, size)) for address, size in requests]
+        split = [self._split(address, size) for address, size in requests]
         reads = [b"m%x,%x" % chunk for chunks in split for chunk in chunks]
         replies = iter(self._stub.ask_memory(self._space == "physical", [*payloads, *reads]))
         first = [next(replies) for _ in payloads]
         return first, [_join([(size, next(replies)) for _, size in chunks]) for chunks in split]
 
-    def _split(self, address: int, size: int) -> Iterator[tuple[int, int]]:
-        for start in range(0, size, self._chunk):
-            yield (address + start) & self._mask, min(self._chunk, size - start)
+    def _split(self, address: int, size: int) -> list[tuple[int, int]]:
+        mask, chunk = self._mask, self._chunk
+        if 0 < size <= chunk:
+            return [(address & mask, size)]
+        starts = range(0, size, chunk)
+        return [((address + start) & mask, min(chunk, size - start)) for start in starts]
 
 
 class RspMemoryWriter:

@@ -77,6 +77,8 @@ class StoppingRecorder:
             return False
         self.stops += 1
         self.place = registers.pc
+        if self._target.stands_at is not None:
+            self._target.stands_at(registers.pc)
         self._ended += self._stops.at(registers)
         self._arm(self._stops.wanted)
         return True

@@ -12,7 +12,9 @@ def _(model: Bench, style: Style) -> str:
 
 def _row(measured: Measured, style: Style) -> tuple[str, ...]:
     sign = ">=" if measured.at_least else "<="
-    ratio = style.paint("green" if measured.holds else "red", f"{measured.ratio:.1f}")
+    if measured.ratio is None:
+        return measured.name, "-", f"{sign} {measured.wanted:g}", measured.what
+    ratio = style.paint("green" if measured.holds else "red", f"{measured.ratio:.2f}")
     return measured.name, ratio, f"{sign} {measured.wanted:g}", measured.what
 
 
@@ -24,10 +26,10 @@ def _(model: Bench, _style: Style) -> dict[str, object]:
             {
                 "name": m.name,
                 "what": m.what,
-                "ratio": round(m.ratio, 3),
+                "ratio": None if m.ratio is None else round(m.ratio, 3),
                 "wanted": m.wanted,
                 "at_least": m.at_least,
-                "holds": m.holds,
+                "holds": None if m.ratio is None else m.holds,
             }
             for m in model.measured
         ],

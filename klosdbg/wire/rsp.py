@@ -14,6 +14,7 @@ A receiver checks the sum over the raw bytes, then expands runs, then undoes esc
 import re
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 DEFAULT_LIMIT = 1 << 20
 INTERRUPT = b"\x03"
@@ -23,6 +24,7 @@ _ESCAPED = re.compile(rb"}(.)", re.DOTALL)
 _RUN = re.compile(rb"\*(.)", re.DOTALL)
 _MARK = re.compile(rb"[$%+\-\x03]")
 _SUM_BLOCK = 256
+_SHORT = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,16 @@ def escape(payload: bytes) -> bytes:
 
 def encode(payload: bytes) -> bytes:
     """Frame a payload as a packet."""
+    return _encode_short(payload) if len(payload) <= _SHORT else _frame(payload)
+
+
+def _frame(payload: bytes) -> bytes:
     body = escape(payload)
     return b"$%b#%02x" % (body, checksum(body))
+
+
+_encode_short = lru_cache(maxsize=1024)(_frame)
+"""What a loop over stops sends and gets is the same again and again."""
 
 
 def encode_notification(payload: bytes) -> bytes:
