@@ -120,11 +120,27 @@ def _wait_or_poll(session: Session, deadline: float | None) -> StopEvent | None:
         try:
             return session.control.wait(slice_)
         except TargetTimeout:
+            if tracer.stopping and (event := _let_look(session)):
+                return event
             tracer.poll()
             if tracer.full:
                 return None
             if left is not None and left <= slice_:
                 raise
+
+
+def _let_look(session: Session) -> StopEvent | None:
+    """Stop the guest for the recorder to look at its tables; return a stop that is another's."""
+    event = session.control.interrupt()
+    if event.reason != "interrupt":
+        return event
+    linear = read_cpu(session.target).linear_pc
+    if linear in session.awaited or any(b.address == linear for b in session.breakpoints):
+        return replace(event, reason="breakpoint")
+    if session.tracer is not None:
+        session.tracer.handle(event)
+    session.control.resume()
+    return None
 
 
 def run_to(session: Session, address: int, missed: str, above_esp: int | None = None) -> Stop:

@@ -98,7 +98,7 @@ def stop_tracer(session: Session, end: End) -> Recorded:
     tracer = session.tracer
     if tracer is None:
         raise CommandError("no events are being recorded: 'events start' begins")
-    was_running = tracer.interval is None and session.control.running
+    was_running = tracer.stopping and session.control.running
     if was_running:
         tracer.handle(session.control.interrupt())
     session.tracer = None

@@ -30,7 +30,7 @@ _COUNT = arg("count", nargs="?", type=integer, default=1, metavar="N", help="how
 def continue_(session: Session, args: Namespace) -> object:
     if not args.background:
         return run_until_stop(session)
-    if session.tracer is not None and session.tracer.interval is None:
+    if session.tracer is not None and session.tracer.stopping:
         raise CommandError("'c &' would outrun the recorder's stops: 'c', or record with --ring")
     session.control.resume()
     session.in_background = True

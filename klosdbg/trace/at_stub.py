@@ -7,11 +7,11 @@ from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.klos.find import read_numbers
 from klosdbg.ports import Symbols, Target
 from klosdbg.trace.discovery import Stub, discover
-from klosdbg.trace.event import Event, Origin, Place, Time
+from klosdbg.trace.event import Event, Origin, Time
 from klosdbg.trace.expression import Expression
 from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.trace.plain_stops import read_frame
-from klosdbg.trace.registers import QuickRegisters, cpl_of
+from klosdbg.trace.registers import QuickRegisters
 
 _PAGE_FAULT = 14
 
@@ -49,18 +49,17 @@ def _event(
     stub: Stub,
 ) -> Event:
     registers = quick.read()
-    frame = read_frame(target.linear, registers.stack, stub.vector, stub.bits, registers.cpl)
+    frame = read_frame(target.linear, registers.stack, stub, registers.cpl)
     if frame is None:
         raise CommandError("the stack at the stub cannot be read: see 'regs' and 'tss'")
-    linear = quick.linear(frame.cs, frame.eip, frame.eflags)
-    cpl = cpl_of(frame.cs, frame.eflags)
-    symbol = symbols.name(linear) if symbols else None
+    source = quick.place(frame.cs, frame.eip, frame.eflags, registers.real)
+    symbol = symbols.name(source.linear) if symbols else None
     event = Event(
         seq=0,
         time=Time(0, "host-ns", perturbed=True),
         vector=stub.vector,
         error_code=frame.error_code,
-        source=Place(frame.cs, frame.eip, linear, cpl, frame.ss, frame.esp, symbol),
+        source=replace(source, ss=frame.ss, esp=frame.esp, symbol=symbol),
         stub=stub.entry,
         out=None,
         handler=None,
@@ -70,7 +69,8 @@ def _event(
         resumed=None,
         depth=1,
         process=None,
-        cr2=registers.cr2 if stub.vector == _PAGE_FAULT else None,
+        cr2=registers.cr2 if stub.vector == _PAGE_FAULT and not registers.real else None,
+        real=registers.real,
     )
     return _of_klos(target, facts, event) if facts else event
 

@@ -6,11 +6,12 @@ from typing import TypeGuard
 
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.ports import Target
-from klosdbg.read import read_cpu, read_gdt, read_idt, read_ldt, read_selector
+from klosdbg.read import read_cpu, read_gdt, read_idt, read_ivt, read_ldt, read_selector
 from klosdbg.trace.flow import Exit, Flow
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Descriptor, Gate, SystemSegment
 from klosdbg.x86.table import Table
+from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
 _TSS_EIP = 0x20
 _WAYS_BACK = ("iret", "hlt")
@@ -20,7 +21,8 @@ _WAYS_BACK = ("iret", "hlt")
 class Stub:
     """What a vector's gate leads to. ``entry`` is linear; ``exits`` are the far transfers reached.
 
-    ``bits`` is the width of what the processor pushes; a task gate pushes nothing.
+    ``bits`` is the width of what the processor pushes; a task gate pushes nothing. ``kind`` is
+    ``ivt`` in real mode, where there are no gates.
     """
 
     vector: int
@@ -30,6 +32,11 @@ class Stub:
     entry: int
     bits: int
     exits: tuple[Exit, ...]
+
+    @property
+    def pushes_error_code(self) -> bool:
+        """Tell whether the processor pushes an error code; in real mode it never does."""
+        return self.kind != "ivt" and self.vector in PUSH_ERROR_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +50,14 @@ class ReturnGate:
 
 @dataclass(frozen=True, slots=True)
 class EventPaths:
-    """Every stub by vector, and the gate that handlers return through, if there is one."""
+    """Every stub by vector, and the gate that handlers return through, if there is one.
+
+    ``real``: these are real mode's, found in the IVT.
+    """
 
     stubs: Mapping[int, Stub]
     return_gate: ReturnGate | None
+    real: bool = False
 
     @property
     def entries(self) -> frozenset[int]:
@@ -66,10 +77,12 @@ class EventPaths:
 
 
 def discover(target: Target) -> EventPaths:
-    """Follow the live IDT; ``CommandError`` where the processor has none, or none that is used."""
+    """Follow the live IDT, in real mode the IVT; ``CommandError`` where no gate of it is used."""
     cpu = read_cpu(target)
-    idt = read_idt(target)
     flow = Flow(target.linear)
+    if cpu.mode in ("real", "unreal"):
+        return EventPaths({stub.vector: stub for stub in _vectors(target, flow)}, None, real=True)
+    idt = read_idt(target)
     stubs = {stub.vector: stub for stub in _stubs(target, cpu, idt, flow)}
     if not stubs:
         raise CommandError("no gate of the IDT is present: let the guest set them up first ('c')")
@@ -95,6 +108,13 @@ def _stubs(target: Target, cpu: Cpu, idt: Table, flow: Flow) -> Iterator[Stub]:
                 gate.bits,
                 exits,
             )
+
+
+def _vectors(target: Target, flow: Flow) -> Iterator[Stub]:
+    for vector, (segment, offset) in enumerate(read_ivt(target).vectors):
+        if segment or offset:
+            start = (segment << 4) + offset
+            yield Stub(vector, "ivt", 0, segment, start, 16, flow.exits(start, 16, segment))
 
 
 def _base(bases: Mapping[int, int], cpu: Cpu, gate: Gate) -> int | None:

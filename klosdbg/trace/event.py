@@ -90,8 +90,9 @@ class Event:
 
     ``depth`` is 1 for an event that interrupted no other one. ``stub`` and ``handler`` are linear
     addresses. None means that the recorder did not see it; ``resumed`` is None for an event that
-    never came back. ``shared_stub``: other vectors lead to the same stub, and ``vector`` is the
-    lowest of them.
+    never came back. ``shared_stub``: other vectors lead to the same stub, and ``vector`` is that
+    of the ``int`` before, or the lowest of them. ``real``: it hit in real mode, where a BIOS gives
+    the vectors other meanings.
     """
 
     seq: int
@@ -117,11 +118,12 @@ class Event:
     stub_symbol: str | None = None
     handler_symbol: str | None = None
     shared_stub: bool = False
+    real: bool = False
 
     @property
     def name(self) -> str | None:
-        """The vector's name; None for interrupts and reserved vectors."""
-        return vector_name(self.vector)
+        """The vector's name; None for interrupts and reserved vectors, and in real mode."""
+        return None if self.real else vector_name(self.vector)
 
     @property
     def error(self) -> ErrorCode | None:

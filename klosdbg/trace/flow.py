@@ -1,7 +1,8 @@
 """Following code from where an event enters it to where it leaves by a far transfer."""
 
+import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from klosdbg.errors import KlosdbgError
 from klosdbg.ports import Memory
@@ -25,6 +26,8 @@ _FAR = {
     "hlt": "hlt",
 }
 _ENDS = ("ret", "(bad)", "ud2")
+_DIRECT = re.compile(r"(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)")
+_THROUGH_MEMORY = re.compile(r"(?:dword ptr )?cs:\[(0x[0-9a-f]+|\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,17 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
+class _Way:
+    """Where code goes on: linear, and its segment in real mode."""
+
+    address: int
+    segment: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Block:
     exit: Exit | None
-    next: tuple[int, ...]
+    next: tuple[_Way, ...]
 
 
 class Flow:
@@ -52,16 +63,18 @@ class Flow:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._pages: dict[int, bytes] = {}
-        self._blocks: dict[tuple[int, int], _Block] = {}
+        self._blocks: dict[tuple[_Way, int], _Block] = {}
 
-    def exits(self, start: int, bits: int) -> tuple[Exit, ...]:
+    def exits(self, start: int, bits: int, segment: int | None = None) -> tuple[Exit, ...]:
         """List the far transfers that code at a linear address can come to, nearest first.
 
+        ``segment`` is CS in real mode, where branches wrap at 64 KiB and far jumps are followed.
         Total: code that cannot be read or followed has none.
         """
         found: list[Exit] = []
-        seen = {start}
-        ahead = deque((start,))
+        begin = _Way(start, segment)
+        seen = {begin}
+        ahead = deque((begin,))
         while ahead and len(seen) < _MOST_BLOCKS:
             block = self._block(ahead.popleft(), bits)
             if block.exit:
@@ -77,14 +90,14 @@ class Flow:
         code = self._code(address)
         return next(iter(disassemble(code, address, bits, 1)), None) if code else None
 
-    def _block(self, start: int, bits: int) -> _Block:
+    def _block(self, start: _Way, bits: int) -> _Block:
         key = (start, bits)
         if key not in self._blocks:
             self._blocks[key] = self._read_block(start, bits)
         return self._blocks[key]
 
-    def _read_block(self, start: int, bits: int) -> _Block:
-        at = start
+    def _read_block(self, start: _Way, bits: int) -> _Block:
+        at = start.address
         before: list[str] = []
         while len(before) < _MOST_IN_BLOCK:
             code = self._code(at)
@@ -94,10 +107,24 @@ class Flow:
             for instruction in instructions:
                 ended = _end(instruction, start, tuple(before))
                 if ended:
-                    return ended
+                    return self._chained(ended, instruction, start)
                 before.append(instruction.mnemonic)
                 at += instruction.size
-        return _Block(None, (at,))
+        return _Block(None, (_Way(at, start.segment),))
+
+    def _chained(self, block: _Block, jump: Instruction, start: _Way) -> _Block:
+        """Go on where a far jump of real mode leads: handlers chain to older ones by it."""
+        if start.segment is None or block.exit is None or block.exit.kind != "ljmp":
+            return block
+        if direct := _DIRECT.fullmatch(jump.operands):
+            segment, offset = (int(part, 0) for part in direct.groups())
+        elif (held := _THROUGH_MEMORY.fullmatch(jump.operands)) and (
+            raw := self._code((start.segment << 4) + int(held[1], 0))[:4]
+        ):
+            offset, segment = (int.from_bytes(raw[i : i + 2], "little") for i in (0, 2))
+        else:
+            return block
+        return replace(block, next=(_Way((segment << 4) + (offset & 0xFFFF), segment),))
 
     def _code(self, address: int) -> bytes:
         page = address & ~(PAGE - 1)
@@ -115,16 +142,24 @@ class Flow:
         return self._pages[address]
 
 
-def _end(instruction: Instruction, block: int, before: tuple[str, ...]) -> _Block | None:
+def _end(instruction: Instruction, start: _Way, before: tuple[str, ...]) -> _Block | None:
     """Tell how an instruction ends a block; None where it does not."""
     name = instruction.mnemonic.split()[-1]
     after = instruction.address + instruction.size
     if name in _FAR:
-        following = (after,) if name == "lcall" else ()
-        return _Block(Exit(_FAR[name], instruction.address, block, before), following)
+        following = (_Way(after, start.segment),) if name == "lcall" else ()
+        found = Exit(_FAR[name], instruction.address, start.address, before)
+        return _Block(found, following)
     if name in _ENDS:
         return _Block(None, ())
     if name.startswith(("j", "loop")):
-        taken = () if instruction.target is None else (instruction.target,)
-        return _Block(None, taken if name == "jmp" else (*taken, after))
+        taken = () if instruction.target is None else (_near(instruction.target, start),)
+        return _Block(None, taken if name == "jmp" else (*taken, _Way(after, start.segment)))
     return None
+
+
+def _near(target: int, start: _Way) -> _Way:
+    if start.segment is None:
+        return _Way(target, None)
+    base = start.segment << 4
+    return _Way(base + (target - base & 0xFFFF), start.segment)

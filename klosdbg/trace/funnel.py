@@ -62,11 +62,14 @@ def _told_apart(at: int, group: list[Arrival]) -> Iterator[tuple[int, tuple[Arri
 
 
 def _walk(stub: Stub, flow: Flow) -> Iterator[tuple[int, tuple[int | None, ...]]]:
-    """Follow a stub while it only pushes and jumps: each address, and what it pushed before."""
+    """Follow a stub while it only pushes and jumps: each address, and what it pushed before.
+
+    Real mode's stubs push words of both widths, and few vectors are used: they are not followed.
+    """
     at = stub.entry
     pushed: tuple[int | None, ...] = ()
     yield at, pushed
-    for _ in range(_LONGEST):
+    for _ in range(_LONGEST if stub.kind != "ivt" else 0):
         instruction = flow.instruction(at, stub.bits)
         if instruction is None:
             return

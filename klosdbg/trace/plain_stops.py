@@ -1,24 +1,24 @@
 """Where to stop a guest of which nothing is known, and what each stop tells.
 
 Each stub's first instruction, where the stack holds what the processor pushed, and each ``iret``
-and far return that stubs reach. An ``iret`` with the stack where it was at the beginning ends the
-event; a transfer to an outer ring before that is the way out to a handler.
+and far return that stubs reach. One with the stack where it was at the beginning ends the event;
+a transfer to an outer ring before that is the way out to a handler, where a gate leads back.
+Real mode has stops of its own, which mean nothing in protected mode, and the reverse.
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from klosdbg.errors import CommandError
 from klosdbg.ports import Memory, Target
-from klosdbg.trace.discovery import EventPaths, Stub
+from klosdbg.trace.discovery import EventPaths, ReturnGate, Stub
 from klosdbg.trace.event import Back, Event, MakesEvent, Place, Resumed, Spent, Time, Transfer
 from klosdbg.trace.flow import Exit, Flow
 from klosdbg.trace.funnel import Arrival, funnel
 from klosdbg.trace.pending import Pending
 from klosdbg.trace.registers import QuickRegisters, Registers, cpl_of
-from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
 _STACK_SPAN = 64 << 10
 _MOST_PENDING = 256
@@ -26,6 +26,7 @@ _FAR = ("iret", "lret")
 _FLAGS_FIXED, _FLAGS_ZERO = 0x2, 0xFFC0_8028
 _VM = 1 << 17
 _PAGE_FAULT = 14
+_INT = 0xCD
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,16 @@ class _Frame:
     error_code: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where to stop in one mode, by linear address. ``bits`` is the width of what is pushed."""
+
+    entries: Mapping[int, tuple[Arrival, ...]]
+    exits: Mapping[int, Exit]
+    gate: ReturnGate | None
+    bits: int
+
+
 class PlainStops:
     """Follow the events of any guest from stop to stop; ``wanted`` is where to stop."""
 
@@ -54,19 +65,32 @@ class PlainStops:
         vectors: Collection[int] = (),
     ) -> None:
         self._memory = memory
+        self._target = target
         self._registers = registers
-        self._gate = paths.return_gate
-        chosen = [s for v, s in sorted(paths.stubs.items()) if not vectors or v in vectors]
-        own = [s for s in chosen if s.kind != "task-gate"]
-        self._entries = funnel(own, Flow(target.linear))
-        if not self._entries:
-            raise CommandError("none of these vectors has a gate that stays in its task: see 'idt'")
-        exits = [e for e in (*paths.outward, *paths.inward) if e.kind in _FAR]
-        self._exits = {e.address: e for e in exits}
+        self._vectors = vectors
         self._pending: dict[int, Pending] = {}
         self._numbers = numbers
-        self._bits = max(s.bits for s in chosen)
-        self.wanted = frozenset(self._entries) | self._exits.keys()
+        self._places: dict[bool, _Places] = {}
+        self.wanted: frozenset[int] = frozenset()
+        self.follow(paths)
+        if not self._places[paths.real].entries:
+            raise CommandError("none of these vectors has a gate that stays in its task: see 'idt'")
+
+    def follow(self, paths: EventPaths) -> None:
+        """Stop at these paths, in place of the last ones of the same mode."""
+        chosen = [
+            s for v, s in sorted(paths.stubs.items()) if not self._vectors or v in self._vectors
+        ]
+        own = [s for s in chosen if s.kind != "task-gate"]
+        exits = [e for e in (*paths.outward, *paths.inward) if e.kind in _FAR]
+        self._places[paths.real] = _Places(
+            funnel(own, Flow(self._target.linear)),
+            {e.address: e for e in exits},
+            paths.return_gate,
+            max((s.bits for s in chosen), default=32),
+        )
+        places = self._places.values()
+        self.wanted = frozenset(at for p in places for at in (*p.entries, *p.exits))
 
     def guesses(self) -> list[tuple[int, int]]:
         """Guess nothing: the next stop may be anywhere."""
@@ -75,10 +99,11 @@ class PlainStops:
     def at(self, registers: Registers) -> list[MakesEvent]:
         """Note a stop at one of the wanted places; return what makes the events that it ends."""
         done: list[Event] = []
-        if registers.pc in self._entries:
-            done += self._begin(registers, self._entries[registers.pc])
-        if registers.pc in self._exits:
-            done += self._leave(registers, self._exits[registers.pc])
+        places = self._places.get(registers.real)
+        if places and registers.pc in places.entries:
+            done += self._begin(registers, places.entries[registers.pc])
+        if places and registers.pc in places.exits:
+            done += self._leave(registers, places, places.exits[registers.pc])
         return [partial(replace, event) for event in done]
 
     def drop(self) -> list[MakesEvent]:
@@ -91,31 +116,25 @@ class PlainStops:
         if not stubs:
             return []
         stub = stubs[0]
-        frame = read_frame(self._memory, stack, stub.vector, stub.bits, registers.cpl)
+        frame = read_frame(self._memory, stack, stub, registers.cpl)
         if frame is None:
             return []
         gone = [p for p in self._pending if 0 <= frame.at - p < _STACK_SPAN]
         abandoned = [self._pending.pop(p).event for p in gone]
         if len(self._pending) >= _MOST_PENDING:
             abandoned.append(self._pending.pop(next(iter(self._pending))).event)
-        depth = 1 + sum(self._encloses(p, frame, registers.cpl) for p in self._pending.values())
+        depth = 1 + sum(_encloses(p, frame, registers) for p in self._pending.values())
         now = time.monotonic_ns()
         event = self._event(now, registers, stub, frame, depth, len(stubs) > 1)
+        event = replace(event, vector=self._asked_for(event, stubs))
         self._pending[frame.at] = Pending(frame.at, event, now, registers.cr3)
         return abandoned
-
-    @staticmethod
-    def _encloses(outer: Pending, frame: _Frame, cpl: int) -> bool:
-        """Tell whether a frame is nested: what comes from outside interrupts no ring-0 code."""
-        from_outside = cpl_of(frame.cs, frame.eflags) > cpl
-        near = 0 < outer.frame - frame.at < _STACK_SPAN
-        return near and (not from_outside or outer.event.out is not None)
 
     def _arrived(
         self, registers: Registers, arrivals: tuple[Arrival, ...]
     ) -> tuple[list[Stub], int]:
         """Tell which stubs it can be, by what they pushed, and where the processor's frame is."""
-        width = self._bits // 8
+        width = arrivals[0].stub.bits // 8
         most = max(len(arrival.pushed) for arrival in arrivals)
         raw = self._memory.read_many([(registers.stack, most * width)])[0] if most else b""
         found = [a for a in arrivals if raw is not None and a.matches(_words(raw, width))]
@@ -130,7 +149,7 @@ class PlainStops:
             time=Time(now, "host-ns", perturbed=True),
             vector=stub.vector,
             error_code=frame.error_code,
-            source=self._place(frame),
+            source=self._place(frame, registers.real),
             stub=stub.entry,
             out=None,
             handler=None,
@@ -140,38 +159,60 @@ class PlainStops:
             resumed=None,
             depth=depth,
             process=None,
-            cr2=registers.cr2 if stub.vector == _PAGE_FAULT else None,
+            cr2=registers.cr2 if stub.vector == _PAGE_FAULT and not registers.real else None,
             shared_stub=shared,
+            real=registers.real,
         )
 
-    def _place(self, frame: _Frame) -> Place:
-        linear = self._registers.linear(frame.cs, frame.eip, frame.eflags)
-        cpl = cpl_of(frame.cs, frame.eflags)
-        return Place(frame.cs, frame.eip, linear, cpl, frame.ss, frame.esp)
+    def _asked_for(self, event: Event, stubs: list[Stub]) -> int:
+        """Tell which of several vectors it is: that of the ``int`` before, or the lowest."""
+        if len(stubs) == 1:
+            return event.vector
+        raw = self._memory.read_many([(event.source.linear - 2, 2)])[0]
+        asked = raw[1] if raw is not None and raw[0] == _INT else None
+        return next((s.vector for s in stubs if s.vector == asked), event.vector)
 
-    def _leave(self, registers: Registers, found: Exit) -> list[Event]:
-        pending = self._pending.get(registers.stack) if found.kind == "iret" else None
+    def _place(self, frame: _Frame, real: bool) -> Place:
+        place = self._registers.place(frame.cs, frame.eip, frame.eflags, real)
+        return replace(place, ss=frame.ss, esp=frame.esp)
+
+    def _leave(self, registers: Registers, places: _Places, found: Exit) -> list[Event]:
+        ends = found.kind == "iret" or registers.real
+        pending = self._pending.get(registers.stack) if ends else None
         if pending is not None:
-            return [self._complete(registers, pending, found)]
-        to = self._outward(registers, found)
-        pending = self._pending.get(
-            min((p for p in self._pending if p >= registers.stack), default=0)
-        )
+            return [self._complete(registers, places, pending, found)]
+        to = None if registers.real else self._outward(registers, places, found)
+        pending = self._left(registers, found, places.gate)
         if to is None or pending is None:
             return []
-        if pending.event.out is not None:
-            return [self._complete(registers, pending, found)] if found.kind == "iret" else []
+        if pending.event.out is not None or (places.gate is None and found.kind == "iret"):
+            whole = found.kind == "iret"
+            return [self._complete(registers, places, pending, found)] if whole else []
         handler = self._registers.base(to.cs) + to.eip
         event = replace(pending.event, out=to, handler=handler)
         self._pending[pending.frame] = replace(pending, event=event)
         return []
 
-    def _complete(self, registers: Registers, pending: Pending, found: Exit) -> Event:
+    def _left(self, registers: Registers, found: Exit, gate: ReturnGate | None) -> Pending | None:
+        """Find the event that a transfer to an outer ring belongs to.
+
+        Where no gate leads back, an ``iret`` ends the last one that came from there: a system may
+        have moved its frame to another stack.
+        """
+        if gate is None and found.kind == "iret":
+            outer = [p for p in self._pending.values() if p.event.source.cpl > registers.cpl]
+            return outer[-1] if outer else None
+        nearest = min((at for at in self._pending if at >= registers.stack), default=0)
+        return self._pending.get(nearest)
+
+    def _complete(
+        self, registers: Registers, places: _Places, pending: Pending, found: Exit
+    ) -> Event:
         del self._pending[pending.frame]
         event = pending.event
-        frame = _read_pushed(self._memory, registers.stack, self._bits, registers.cpl)
-        place = self._place(frame) if frame else event.source
-        gate = self._gate if event.out else None
+        frame = _read_pushed(self._memory, registers.stack, places.bits, registers.cpl)
+        place = self._place(frame, registers.real) if frame else event.source
+        gate = places.gate if event.out else None
         return pending.finished(
             back=Back("call-gate", gate.selector, gate.entry)
             if gate
@@ -181,9 +222,9 @@ class PlainStops:
             spent=Spent(time.monotonic_ns() - pending.since, None),
         )
 
-    def _outward(self, registers: Registers, found: Exit) -> Transfer | None:
+    def _outward(self, registers: Registers, places: _Places, found: Exit) -> Transfer | None:
         """Describe a transfer to an outer ring; None where it is none."""
-        width = self._bits // 8
+        width = places.bits // 8
         raw = self._memory.read_many([(registers.stack, 5 * width)])[0]
         if raw is None:
             return None
@@ -196,13 +237,25 @@ class PlainStops:
         )
 
 
-def read_frame(memory: Memory, stack: int, vector: int, bits: int, cpl: int) -> _Frame | None:
-    """Read what the processor pushed for a vector; None where the stack cannot be read.
+def _encloses(outer: Pending, frame: _Frame, registers: Registers) -> bool:
+    """Tell whether a frame is nested: what comes from outside interrupts no ring-0 code.
+
+    A BIOS changes stacks as it likes, and nothing else than events interrupts it.
+    """
+    if registers.real:
+        return outer.event.real
+    from_outside = cpl_of(frame.cs, frame.eflags) > registers.cpl
+    near = 0 < outer.frame - frame.at < _STACK_SPAN
+    return near and (not from_outside or outer.event.out is not None)
+
+
+def read_frame(memory: Memory, stack: int, stub: Stub, cpl: int) -> _Frame | None:
+    """Read what the processor pushed for a stub; None where the stack cannot be read.
 
     ``int n`` pushes no error code, so the flags tell where they lie.
     """
-    width = bits // 8
-    if vector in PUSH_ERROR_CODE:
+    bits, width = stub.bits, stub.bits // 8
+    if stub.pushes_error_code:
         frame = _read_pushed(memory, stack + width, bits, cpl)
         if frame is not None and _are_flags(frame.eflags):
             raw = memory.read_many([(stack, min(width, 4))])[0]

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from klosdbg.errors import KlosdbgError
 from klosdbg.ports import Memory, Target
 from klosdbg.read import read_cpu, read_selector
+from klosdbg.trace.event import Place
+from klosdbg.x86.cpu import Cpu
 
 _VM = 1 << 17
-_NAMES = frozenset(("eip", "rip", "esp", "rsp", "cs", "ss", "cr2", "cr3"))
+_PE = 1
+_NAMES = frozenset(("eip", "rip", "esp", "rsp", "cs", "ss", "cr0", "cr2", "cr3"))
 _WIDE = (("eip", "rip"), ("esp", "rsp"))
 
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """Where the guest stands. ``pc`` and ``stack`` are linear; ``cpl`` is CS's RPL."""
+    """Where the guest stands. ``pc`` and ``stack`` are linear; ``real`` is real mode."""
 
     pc: int
     stack: int
@@ -22,11 +25,12 @@ class Registers:
     ss: int
     cr2: int
     cr3: int
+    real: bool = False
 
     @property
     def cpl(self) -> int:
-        """The privilege level, outside virtual 8086 mode."""
-        return self.cs & 3
+        """The privilege level, outside virtual 8086 mode: CS's RPL."""
+        return 0 if self.real else self.cs & 3
 
 
 class ReadAhead:
@@ -64,14 +68,21 @@ class QuickRegisters:
         """Read the registers that an event is told by, and memory that may be wanted with them."""
         values = self._values(guesses or [])
         cs, ss = values["cs"], values["ss"]
+        real = not values["cr0"] & _PE
+        pc, stack = (_wide(values, *names) for names in _WIDE)
         return Registers(
-            pc=self.base(cs) + _wide(values, *_WIDE[0]),
-            stack=self.base(ss) + _wide(values, *_WIDE[1]),
+            pc=(cs << 4) + pc if real else self.base(cs) + pc,
+            stack=(ss << 4) + (stack & 0xFFFF) if real else self.base(ss) + stack,
             cs=cs,
             ss=ss,
             cr2=values.get("cr2", 0),
             cr3=values.get("cr3", 0),
+            real=real,
         )
+
+    def forget(self) -> None:
+        """Look the bases of segments up anew: the guest has changed its tables."""
+        self._bases = {}
 
     def base(self, selector: int) -> int:
         """Give a segment's linear base; 0 where there is no such segment."""
@@ -79,9 +90,11 @@ class QuickRegisters:
             self._bases[selector] = self._find_base(selector)
         return self._bases[selector]
 
-    def linear(self, cs: int, eip: int, eflags: int) -> int:
-        """Give the linear address of an instruction in a program with these flags."""
-        return (cs << 4) + eip if eflags & _VM else self.base(cs) + eip
+    def place(self, cs: int, eip: int, eflags: int, real: bool) -> Place:
+        """Say where a program with these flags stood, in real mode or not."""
+        if real or eflags & _VM:
+            return Place(cs, eip, (cs << 4) + eip, 0 if real else 3)
+        return Place(cs, eip, self.base(cs) + eip, cs & 3)
 
     def _values(self, guesses: list[tuple[int, int]]) -> Mapping[str, int]:
         if self._target.read_at_stop is not None and self._ahead is not None:
@@ -94,7 +107,7 @@ class QuickRegisters:
             return self._target.read_general(_NAMES)
         cpu = read_cpu(self._target)
         selectors = {n: s.selector for n, s in cpu.segments.items()}
-        return {**cpu.gpr, **selectors, "eip": cpu.eip, "cr2": cpu.cr2, "cr3": cpu.cr3}
+        return {**cpu.gpr, **selectors, **_control(cpu)}
 
     def _find_base(self, selector: int) -> int:
         cpu = read_cpu(self._target)
@@ -112,6 +125,10 @@ class QuickRegisters:
 def cpl_of(cs: int, eflags: int) -> int:
     """Give the privilege level of a program with this CS and these flags."""
     return 3 if eflags & _VM else cs & 3
+
+
+def _control(cpu: Cpu) -> Mapping[str, int]:
+    return {"eip": cpu.eip, "cr0": cpu.cr0, "cr2": cpu.cr2, "cr3": cpu.cr3}
 
 
 def _wide(values: Mapping[str, int], narrow: str, wide: str) -> int:

@@ -112,7 +112,7 @@ class InProcess:
         if not frames:
             name = self._process.name
             raise CommandError(f"process {name} has no thread to go on: it has ended (see 'ps')")
-        return {registers.linear(f.cs, f.eip, f.eflags) for f in frames}
+        return {registers.place(f.cs, f.eip, f.eflags, real=False).linear for f in frames}
 
 
 def _find(target: Target, symbols: Symbols | None, wanted: str) -> KlosProcess:

@@ -9,7 +9,10 @@ from klosdbg.trace.event import Event, Unit
 
 @dataclass(frozen=True, slots=True)
 class VectorStatistics:
-    """The events of one vector. Times are those between stub and return, in ``unit``."""
+    """The events of one vector. Times are those between stub and return, in ``unit``.
+
+    ``real``: those that hit in real mode.
+    """
 
     vector: int
     count: int
@@ -18,6 +21,7 @@ class VectorStatistics:
     percentile_99: int | None
     slowest: int | None
     slowest_seq: int | None
+    real: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,10 @@ class EventStatistics:
 
 def statistics(events: Sequence[Event]) -> EventStatistics:
     """Count events by vector, and order the times that they took."""
-    groups: dict[int, list[Event]] = defaultdict(list)
+    groups: dict[tuple[int, bool], list[Event]] = defaultdict(list)
     for event in events:
-        groups[event.vector].append(event)
-    rows = [_row(vector, group, len(events)) for vector, group in groups.items()]
+        groups[event.vector, event.real].append(event)
+    rows = [_row(*key, group, len(events)) for key, group in groups.items()]
     rows.sort(key=lambda row: (-row.count, row.vector))
     return EventStatistics(
         vectors=tuple(rows),
@@ -47,7 +51,7 @@ def statistics(events: Sequence[Event]) -> EventStatistics:
     )
 
 
-def _row(vector: int, group: list[Event], total: int) -> VectorStatistics:
+def _row(vector: int, real: bool, group: list[Event], total: int) -> VectorStatistics:
     timed = sorted(_timed(group))
     slowest, seq = timed[-1] if timed else (None, None)
     times = [taken for taken, _ in timed]
@@ -59,6 +63,7 @@ def _row(vector: int, group: list[Event], total: int) -> VectorStatistics:
         _percentile(times, 99),
         slowest,
         seq,
+        real,
     )
 
 

@@ -1,6 +1,7 @@
 """The stopping recorder: breakpoints at stubs and far transfers, and no others."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Protocol
@@ -11,6 +12,7 @@ from klosdbg.trace.beside_core import StopsBesideCore
 from klosdbg.trace.discovery import EventPaths, discover
 from klosdbg.trace.event import Event, MakesEvent, Place, Recorder
 from klosdbg.trace.klos_facts import KlosFacts
+from klosdbg.trace.live_idt import LOOK, LiveIdt
 from klosdbg.trace.plain_stops import PlainStops
 from klosdbg.trace.registers import QuickRegisters, ReadAhead, Registers
 
@@ -38,6 +40,7 @@ class StoppingRecorder:
     """Record events by stopping the guest. ``start`` and ``stop`` need it stopped.
 
     ``place`` is the linear address of the last stop that it wanted, and ``stops`` counts those.
+    Of a guest that is not known to keep its IDT, it wants a look every ``interval`` seconds.
     """
 
     kind: Recorder = "stopping"
@@ -52,6 +55,7 @@ class StoppingRecorder:
         self._vectors = vectors
         self._memory = ReadAhead(target.linear_at_stop or target.linear)
         self._registers = QuickRegisters(target, self._memory)
+        self._idt = LiveIdt(target)
         self._stops: Stops | None = None
         self._armed: frozenset[int] = frozenset()
         self._ended: list[MakesEvent] = []
@@ -61,6 +65,9 @@ class StoppingRecorder:
     def start(self) -> None:
         """Find where to stop, and set breakpoints there."""
         self._stops = self._choose(discover(self._target))
+        if isinstance(self._stops, PlainStops):
+            self.interval = LOOK
+            self._idt.changed()
         self._arm(self._stops.wanted)
 
     @property
@@ -73,15 +80,17 @@ class StoppingRecorder:
         if self._stops is None or event.reason not in _ANYWHERE:
             return False
         registers = self._registers.read(self._stops.guesses())
-        if registers.pc not in self._armed:
-            return False
-        self.stops += 1
-        self.place = registers.pc
-        if self._target.stands_at is not None:
-            self._target.stands_at(registers.pc)
-        self._ended += self._stops.at(registers)
+        wanted = registers.pc in self._armed
+        if wanted:
+            self.stops += 1
+            self.place = registers.pc
+            if self._target.stands_at is not None:
+                self._target.stands_at(registers.pc)
+            self._ended += self._stops.at(registers)
+        if isinstance(self._stops, PlainStops) and self._idt.due:
+            self._follow(self._stops)
         self._arm(self._stops.wanted)
-        return True
+        return wanted
 
     def poll(self) -> list[Event]:
         """Build the events that have ended; the guest may run meanwhile."""
@@ -95,6 +104,14 @@ class StoppingRecorder:
         self._stops = None
         self._arm(frozenset())
         return self.poll()
+
+    def _follow(self, stops: PlainStops) -> None:
+        """Look whether the guest has set up other gates; keep the last ones while it has none."""
+        if not self._idt.changed():
+            return
+        self._registers.forget()
+        with suppress(CommandError):
+            stops.follow(discover(self._target))
 
     def _choose(self, paths: EventPaths) -> Stops:
         found = (self._memory, self._target, paths, self._registers)

@@ -19,7 +19,10 @@ End = Literal["running", "limit", "asked", "stop", "time-out", "interrupt"]
 
 
 class EventSource(Protocol):
-    """A recorder. ``interval`` is how often (seconds) it wants ``poll`` while the guest runs."""
+    """A recorder. ``interval`` is how often it wants its turn while the guest runs, in seconds.
+
+    The stopping recorder's turn is a stop, the ring's ``poll``.
+    """
 
     kind: Recorder
     interval: float | None
@@ -101,8 +104,13 @@ class Tracer:
 
     @property
     def interval(self) -> float | None:
-        """How often ``poll`` is wanted while the guest runs, in seconds; None: never."""
+        """How often the recorder wants its turn while the guest runs, in seconds; None: never."""
         return self._source.interval
+
+    @property
+    def stopping(self) -> bool:
+        """Tell whether it stops the guest, so that the guest must not run unwatched."""
+        return self._source.kind == "stopping"
 
     @property
     def place(self) -> int | None:

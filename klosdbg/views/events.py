@@ -37,7 +37,14 @@ def _(model: Event, style: Style) -> str:
 
 def _vector(event: Event) -> str:
     name = event.name
+    if event.real:
+        return _bios(event.vector)
     return f"{event.vector} {name}" if name else f"{event.vector}"
+
+
+def _bios(vector: int) -> str:
+    """Write a vector as everybody does who calls a BIOS."""
+    return f"int {vector:02x}h"
 
 
 def _error(event: Event) -> str:
@@ -207,7 +214,7 @@ def _(model: EventStatistics, _style: Style) -> str:
 def _row(row: VectorStatistics) -> tuple[str, ...]:
     numbers = (row.median, row.percentile_99, row.slowest, row.slowest_seq)
     shown = ["" if number is None else f"{number}" for number in numbers]
-    name = vector_name(row.vector) or ""
+    name = _bios(row.vector) if row.real else vector_name(row.vector) or ""
     return (f"{row.vector}", name, f"{row.count}", f"{row.share:.1%}", *shown)
 
 
@@ -222,7 +229,8 @@ def _(model: EventStatistics, _style: Style) -> dict[str, object]:
         "vectors": [
             {
                 "vector": row.vector,
-                "name": vector_name(row.vector),
+                "name": None if row.real else vector_name(row.vector),
+                "real": row.real,
                 "count": row.count,
                 "share": row.share,
                 "median": row.median,
