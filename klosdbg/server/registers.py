@@ -80,8 +80,8 @@ class Layout:
             _feature("org.klosdbg.x86.all", [self._all()], _structure(self._hidden())),
         )
         return (
-            '<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target>'
-            f"<architecture>{architecture}</architecture>{''.join(features)}</target>"
+            '<?xml version="1.0"?>\n<!DOCTYPE target SYSTEM "gdb-target.dtd">\n<target>\n'
+            f"<architecture>{architecture}</architecture>\n{''.join(features)}</target>\n"
         ).encode()
 
     def encode(self, register: Described, values: Values) -> bytes:
@@ -154,12 +154,15 @@ def _structure(parts: list[Described]) -> str:
 
 def _feature(name: str, registers: list[Described], types: str = "") -> str:
     described = "".join(map(_describe, registers))
-    return f"<feature name={quoteattr(name)}>{types}{described}</feature>"
+    return f"<feature name={quoteattr(name)}>{types}\n{described}</feature>\n"
 
 
 def _describe(register: Described) -> str:
     group = ' group="system" save-restore="no"' if register.system else ""
-    return f'<reg name="{register.name}" bitsize="{register.bits}" type="{register.type}"{group}/>'
+    # radare2 looks for the next register two characters further on, so each has its line.
+    return (
+        f'<reg name="{register.name}" bitsize="{register.bits}" type="{register.type}"{group}/>\n'
+    )
 
 
 def cpu_values(cpu: Cpu, general: Values, layout: Layout, linear_pc: bool) -> dict[str, int]:
