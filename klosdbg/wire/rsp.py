@@ -89,7 +89,7 @@ def checksum(data: bytes) -> int:
 
 def escape(payload: bytes) -> bytes:
     """Escape exactly ``#``, ``$``, ``}`` and ``*``."""
-    if not _SPECIAL.search(payload):
+    if not (b"#" in payload or b"$" in payload or b"}" in payload or b"*" in payload):
         return payload
     return _SPECIAL.sub(lambda match: b"}" + bytes([match[0][0] ^ 0x20]), payload)
 

@@ -89,7 +89,7 @@ def test_a_hang_up_in_mid_reply_is_a_lost_target(start: Start) -> None:
 
 def test_the_owner_says_why_the_stub_went_away() -> None:
     stub = FakeStub({b"m": [FakeStub.HANG_UP]})
-    ports = greet(RspLink(stub.client, "stub", lambda: "QEMU ended (signal 6): assertion failed"))
+    ports = greet(RspLink(stub.client, "stub", lambda: TargetLost("QEMU ended (signal 6)")))
     assert "signal 6" in lost(lambda: ports.target.linear.read(0, 4))
     stub.close()
 
