@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 
 from klosdbg.x86.cpu import Cpu
 
+WatchKind = Literal["watch", "rwatch", "awatch"]
+"""Which accesses stop: writes, reads, or both; in GDB's words."""
 StopReason = Literal["breakpoint", "step", "interrupt", "watchpoint", "shutdown", "signal"]
 
 
@@ -114,6 +116,16 @@ class Monitor(Protocol):
         """Run one monitor command and return what it printed."""
 
 
+class Watchpoints(Protocol):
+    """Stops after an access to data, at linear addresses; set while the guest is stopped."""
+
+    def insert(self, kind: WatchKind, address: int, size: int) -> None:
+        """Stop after each access of a kind to ``size`` bytes, or raise ``TargetError``."""
+
+    def remove(self, kind: WatchKind, address: int, size: int) -> None:
+        """Take away a watchpoint that is set."""
+
+
 class Connection(Protocol):
     """The connection that a live target depends on, for who waits for many things at once."""
 
@@ -161,6 +173,7 @@ class Target:
     control: RunControl | None = None
     reverse: Reverse | None = None
     monitor: Monitor | None = None
+    watchpoints: Watchpoints | None = None
     connection: Connection | None = None
     read_console: Callable[[], bytes] | None = None
     read_general: GeneralRegisters | None = None

@@ -4,6 +4,7 @@ import socket
 from collections import deque
 from dataclasses import dataclass, field
 
+from klosdbg.ports import WatchKind
 from klosdbg.session import Session
 from klosdbg.wire.agent import AgentExpression
 from klosdbg.wire.rsp import Codec, RspEvent, encode
@@ -30,6 +31,7 @@ class Client:
     while a command of its runs.
     ``breakpoints`` are its ``Z0`` and ``Z1`` packets: by kind and linear address the conditions of
     which one has to hold; none where it always stops.
+    ``watchpoints`` are the other ``Z`` packets: kind, linear address, size.
     """
 
     socket: socket.socket
@@ -38,6 +40,7 @@ class Client:
     codec: Codec = field(default_factory=lambda: Codec(run_length=False, limit=2 * PACKET_SIZE))
     events: deque[RspEvent] = field(default_factory=deque)
     breakpoints: dict[tuple[int, int], Conditions] = field(default_factory=dict)
+    watchpoints: set[tuple[WatchKind, int, int]] = field(default_factory=set)
     waiting: bool = False
     busy: bool = False
     greeted: bool = False

@@ -152,6 +152,8 @@ class Hub:
             self.control.resume()
 
     def _cause(self, client: Client, event: StopEvent) -> str:
+        if event.reason == "watchpoint" and event.address is not None:
+            return _watched(client, event.address)
         if event.reason not in ("breakpoint", "step", "signal") or not client.breakpoints:
             return ""
         linear = read_cpu(client.session.target).linear_pc
@@ -163,13 +165,24 @@ class Hub:
     def _drop_breakpoints(self, client: Client) -> None:
         if client.session.tracer is not None:
             stop_tracer(client.session, "asked")
-        if not client.breakpoints and not client.session.breakpoints:
+        if not (client.breakpoints or client.watchpoints or client.session.breakpoints):
             return
         with self.stopped():
             for kind, address in sorted(client.breakpoints):
                 self.remove_breakpoint(client, kind, address)
+            if self.target.watchpoints is not None:
+                for watched in sorted(client.watchpoints):
+                    self.target.watchpoints.remove(*watched)
+                    client.watchpoints.discard(watched)
             for breakpoint in list(client.session.breakpoints):
                 client.session.delete_breakpoint(breakpoint)
+
+
+def _watched(client: Client, address: int) -> str:
+    for kind, start, size in sorted(client.watchpoints):
+        if start <= address < start + size:
+            return f"{kind}:{address:x};"
+    return ""
 
 
 def error_code(error: KlosdbgError) -> int:

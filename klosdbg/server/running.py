@@ -7,6 +7,7 @@ from klosdbg.server.hub import Hub
 from klosdbg.server.loads import LOADED, why_not_loaded
 from klosdbg.server.reading import BadRequest, memory_request, register, values
 from klosdbg.server.registers import Described
+from klosdbg.server.watching import KINDS, add_watchpoint, remove_watchpoint
 from klosdbg.wire.agent import parse_conditions
 from klosdbg.wire.rsp_requests import VContAction, parse_breakpoint, parse_vcont
 
@@ -96,18 +97,19 @@ def interrupt(hub: Hub, client: Client) -> None:
 
 
 def change_breakpoint(hub: Hub, client: Client, payload: bytes) -> bytes:
-    """Answer ``Z`` and ``z``: 0 and 1; watchpoints get the empty reply (docs/protocol.md)."""
+    """Answer ``Z`` and ``z``: breakpoints, and watchpoints where they are safe."""
     try:
         asked = parse_breakpoint(payload)
         conditions = parse_conditions(payload.partition(b";")[2])
     except ProtocolError:
         raise BadRequest from None
-    if asked.kind > 1:
-        return b""
     if asked.address >= _MOST_ADDRESS:
         raise BadRequest
     address = asked.address & hub.layout.address_mask
-    if asked.insert:
+    if asked.kind in KINDS:
+        change = add_watchpoint if asked.insert else remove_watchpoint
+        change(hub, client, asked.kind, address, asked.size)
+    elif asked.insert:
         hub.add_breakpoint(client, asked.kind, address, conditions)
     else:
         hub.remove_breakpoint(client, asked.kind, address)

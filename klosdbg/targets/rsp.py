@@ -11,6 +11,7 @@ from klosdbg.targets.rsp_link import RspLink, open_socket
 from klosdbg.targets.rsp_memory import RspMemory, RspMemoryWriter
 from klosdbg.targets.rsp_registers import RspRegisters, RspRegisterWriter
 from klosdbg.targets.rsp_stub import RspStub
+from klosdbg.targets.rsp_watch import RspWatchpoints
 
 
 class RspMonitor:
@@ -93,6 +94,7 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         control=control,
         reverse=control if "ReverseStep" in stub.features.supported else None,
         monitor=monitor,
+        watchpoints=RspWatchpoints(stub),
         connection=link,
         read_general=registers.read_general,
         linear_at_stop=linear,
