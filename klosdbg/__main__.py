@@ -14,7 +14,7 @@ from klosdbg.execution import run_to
 from klosdbg.frontend import Frontend
 from klosdbg.options import build_parser
 from klosdbg.ports import Target
-from klosdbg.session import Session
+from klosdbg.session import Debugger, Session
 from klosdbg.wire.symbols import Image, SymbolTable
 
 if TYPE_CHECKING:
@@ -115,6 +115,14 @@ class _Factories:
         from klosdbg.targets.hostcycles import host_cycles
 
         return host_cycles()
+
+    def debugger(self, session: Session) -> Debugger:
+        from klosdbg.server.listen import listen
+        from klosdbg.server.server import Server
+        from klosdbg.targets.gdb_mi import Gdb
+
+        images = getattr(session.symbols, "images", ())
+        return Gdb(lambda path: Server(session, listen(f"unix:{path}"), lambda _: None), images)
 
     def symbols(self) -> "SymbolTable":
         return _symbols([str(_OWN_IMAGE)])

@@ -1,6 +1,7 @@
 """Completion in the shell: commands, their options, and what their arguments name."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from prompt_toolkit.completion import Completer, Completion
 from prompt_toolkit.document import Document
@@ -22,6 +23,7 @@ class ShellCompleter(Completer):
     def get_completions(self, document: Document, _event: object) -> Iterable[Completion]:
         """Yield what can stand at the cursor."""
         line = document.text_before_cursor.lstrip()
+        yield from (Completion(whole, -len(typed)) for typed, whole in self._of_gdb(line))
         *before, word = line.split(" ")
         chosen, arguments = _command_of([w for w in before if w])
         candidates = self._arguments(chosen, arguments, word) if chosen else set()
@@ -30,6 +32,16 @@ class ShellCompleter(Completer):
         found = {name: line for name in collect() if name.startswith(line)}
         found |= {name: typed for name in candidates if name.startswith(typed)}
         yield from (Completion(name, start_position=-len(found[name])) for name in sorted(found))
+
+    def _of_gdb(self, line: str) -> Iterator[tuple[str, str]]:
+        """Yield what is typed for gdb, and what it makes of that, where gdb has been started."""
+        debugger = self._session.debugger
+        first, space, rest = line.partition(" ")
+        if debugger is None or not space or (first != "gdb" and _command_of(line.split())[0]):
+            return
+        typed = rest.lstrip() if first == "gdb" else line
+        with suppress(KlosdbgError):
+            yield from ((typed, whole) for whole in debugger.complete(typed))
 
     def _arguments(self, chosen: Command, before: list[str], word: str) -> set[str]:
         if word.startswith("-"):

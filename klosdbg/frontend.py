@@ -3,6 +3,7 @@
 import difflib
 import json
 import shlex
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -29,12 +30,22 @@ class Frontend:
     found_fault: bool = False
 
     def run_line(self, line: str) -> None:
-        """Run one command line; an empty line or a comment does nothing."""
+        """Run one command line; an empty line or a comment does nothing.
+
+        What is no command of ours goes to the session's gdb, where it has been started.
+        """
+        first, _, rest = line.strip().partition(" ")
+        if _takes_line(first):
+            self.run_words([first, rest])
+            return
+        if self.session.debugger and first and first[0] != "#" and _look_up(line.split()) is None:
+            self.run_words(["gdb", line.strip()])
+            return
         words = split(line)
         if words:
-            chosen, rest = find_command(words)
-            name = words[: len(words) - len(rest)]
-            kept = split(line, keep_quotes=True)[len(name) :] if chosen.keeps_quotes else rest
+            chosen, given = find_command(words, asks_gdb=self.session.factories is not None)
+            name = words[: len(words) - len(given)]
+            kept = split(line, keep_quotes=True)[len(name) :] if chosen.keeps_quotes else given
             self.run_words([*name, *kept])
 
     def run_words(self, words: list[str]) -> None:
@@ -101,14 +112,29 @@ class Frontend:
             raise CommandError(f"cannot write the output: {str(error.strerror).lower()}") from None
 
 
-def find_command(words: list[str]) -> tuple[Command, list[str]]:
-    """Find the command that a line begins with (one word or two) and the words after it."""
+def find_command(words: list[str], asks_gdb: bool = False) -> tuple[Command, list[str]]:
+    """Find the command that a line begins with (one word or two) and the words after it.
+
+    ``asks_gdb`` lets the error name ``gdb``, where that is installed.
+    """
+    found = _look_up(words)
+    if found is not None:
+        return found
+    close = difflib.get_close_matches(words[0], collect(), 3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "'help' lists the commands"
+    if asks_gdb and shutil.which("gdb"):
+        hint += f" ('gdb {words[0]} ...' asks gdb)"
+    raise UsageError(f"unknown command {words[0]!r}: {hint}")
+
+
+def _look_up(words: list[str]) -> tuple[Command, list[str]] | None:
     commands = collect()
     pair = " ".join(words[:2])
     if len(words) > 1 and pair in commands:
         return commands[pair], words[2:]
-    if words[0] in commands:
-        return commands[words[0]], words[1:]
-    close = difflib.get_close_matches(words[0], commands, 3)
-    hint = f"did you mean {' or '.join(close)}?" if close else "'help' lists the commands"
-    raise UsageError(f"unknown command {words[0]!r}: {hint}")
+    return (commands[words[0]], words[1:]) if words[0] in commands else None
+
+
+def _takes_line(name: str) -> bool:
+    found = collect().get(name)
+    return found is not None and found.takes_line

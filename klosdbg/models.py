@@ -78,9 +78,10 @@ class BreakpointInfo:
 
 @dataclass(frozen=True, slots=True)
 class BreakpointList:
-    """All breakpoints of the session."""
+    """All breakpoints of the session; ``gdb`` are the linear addresses of its gdb's own."""
 
     breakpoints: tuple[BreakpointInfo, ...]
+    gdb: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,15 @@ class ConsoleText:
     """A piece of what the guest printed."""
 
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GdbOutput:
+    """What gdb printed for a command, or a piece of it; ``failure`` is what it found wrong."""
+
+    command: str
+    output: str
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

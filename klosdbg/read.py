@@ -30,6 +30,7 @@ _REACHABLE = 0xFFFF
 _CONTROL = ("eip", "eflags", "cr0", "cr2", "cr3", "cr4", "efer")
 REGISTERS = (*GPR32, *SEGMENTS, "ldtr", "tr", *_CONTROL)
 """The names that ``read_register`` knows of a 32-bit processor."""
+_SOURCE_LINE = re.compile(r"[^:]*\.[A-Za-z]\w*:[0-9]+")
 
 
 def read_cpu(target: Target) -> Cpu:
@@ -292,10 +293,12 @@ def resolve_linear(target: Target, symbols: Symbols | None, wanted: str, bits: i
 
 
 def resolve(target: Target, symbols: Symbols | None, wanted: str, bits: int = 32) -> Address:
-    """Resolve ``sel:off``, ``symbol+n``, ``0xlinear``, ``phys:0x...`` or a register.
+    """Resolve ``sel:off``, ``symbol+n``, ``file.c:12``, ``0xlinear``, ``phys:0x...``, a register.
 
     ``bits`` bounds a linear address outside long mode.
     """
+    if _SOURCE_LINE.fullmatch(wanted):
+        return Address(_line_address(symbols, wanted), wanted=wanted)
     left, colon, right = wanted.partition(":")
     space: Literal["linear", "physical"] = "linear"
     base = 0
@@ -309,6 +312,13 @@ def resolve(target: Target, symbols: Symbols | None, wanted: str, bits: int = 32
     if not -top < value < top or (value < 0 and not colon):
         raise CommandError(f"{wanted}: addresses lie between 0 and {top - 1:#x}")
     return Address((base + value) % top, space, wanted)
+
+
+def _line_address(symbols: Symbols | None, wanted: str) -> int:
+    found = symbols.address(wanted) if symbols else None
+    if found is None:
+        raise CommandError(f"{wanted}: no code from there on in the image's DWARF (gcc -g)")
+    return found
 
 
 def _offset(target: Target, symbols: Symbols | None, terms: str, wanted: str) -> int:

@@ -1,6 +1,6 @@
 """The only mutable state: what a user is looking at, and how they want to see it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -59,6 +59,38 @@ class Factories(Protocol):
     ) -> "AbstractContextManager[Loop]":
         """Boot KLOS under gdb with its Python breakpoints; ``TargetLost`` where there is no gdb."""
 
+    def debugger(self, session: "Session") -> "Debugger":
+        """Start a gdb on a server of the session's own, with the session's symbols."""
+
+
+class Debugger(Protocol):
+    """A gdb on the session's target. ``resumed`` tells that its last command let the guest run."""
+
+    resumed: bool
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether it is gone."""
+
+    @property
+    def breakpoints(self) -> tuple[int, ...]:
+        """The linear addresses of its breakpoints."""
+
+    def see(self, state: object) -> None:
+        """Have it look anew where this state of the guest is another than it last saw."""
+
+    def saw(self, state: object) -> None:
+        """Note the state that it has left the guest in."""
+
+    def run(self, line: str, timeout: float | None) -> Iterator[str]:
+        """Run a command and yield what it prints, in whole lines; ``CommandError`` if it fails."""
+
+    def complete(self, line: str) -> list[str]:
+        """List what the beginning of a line may become."""
+
+    def close(self) -> None:
+        """End it."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -91,6 +123,7 @@ class Session:
     taken: "dict[int, Snapshot]" = field(default_factory=dict)
     events: "list[Event]" = field(default_factory=list)
     shown: int | None = None
+    debugger: Debugger | None = None
     _shown_target: Target | None = None
     _target: Target | None = None
     _next_breakpoint: int = 1
@@ -151,7 +184,16 @@ class Session:
             self.breakpoints.clear()
             self.tracer = None
             self.in_background = False
-            target.close()
+            try:
+                self.leave_debugger()
+            finally:
+                target.close()
+
+    def leave_debugger(self) -> None:
+        """End the gdb that the session has started, if any."""
+        if self.debugger is not None:
+            debugger, self.debugger = self.debugger, None
+            debugger.close()
 
     def symbol(self, address: int) -> str | None:
         """Name a linear address as ``symbol+offset``, or None."""

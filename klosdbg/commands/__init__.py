@@ -21,6 +21,7 @@ FAMILIES = (
     "decode",
     "doctor",
     "bench",
+    "gdb",
     "help",
 )
 

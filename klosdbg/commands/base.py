@@ -68,7 +68,8 @@ class _HelpAction(argparse.Action):
 class Command:
     """A declared command. ``reads`` gives it ``--stop``; ``group`` is its heading in ``help``.
 
-    ``keeps_quotes``: its words keep the quotes they were written with.
+    ``keeps_quotes``: its words keep the quotes they were written with. ``takes_line``: it has one
+    argument, ``line``, which is all that follows its name, as it was written.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Command:
     reads: bool
     aliases: tuple[str, ...]
     keeps_quotes: bool = False
+    takes_line: bool = False
 
     @cached_property
     def parser(self) -> argparse.ArgumentParser:
@@ -116,10 +118,20 @@ class Command:
 
     def parse(self, words: Sequence[str]) -> Namespace | None:
         """Parse the words after the name; None when the user asked for ``--help``."""
+        if self.takes_line:
+            return _parse_line(" ".join(words).strip())
         try:
             return self.parser.parse_intermixed_args(words)
         except _HelpWanted:
             return None
+
+
+def _parse_line(line: str) -> Namespace | None:
+    """Take ``--json`` from either end of a line; what else looks like an option is the line's."""
+    if line in ("--help", "-h"):
+        return None
+    bare = f" {line} ".removeprefix(" --json ").removesuffix(" --json ").strip()
+    return Namespace(line=bare, json=bare != line)
 
 
 def command(
@@ -131,11 +143,14 @@ def command(
     reads: bool = False,
     aliases: tuple[str, ...] = (),
     keeps_quotes: bool = False,
+    takes_line: bool = False,
 ) -> Callable[[Run], Command]:
     """Declare a command: name, one-line summary, arguments, an example, its heading in ``help``."""
 
     def declare(run: Run) -> Command:
-        return Command(name, summary, args, run, example, group, reads, aliases, keeps_quotes)
+        return Command(
+            name, summary, args, run, example, group, reads, aliases, keeps_quotes, takes_line
+        )
 
     return declare
 

@@ -12,7 +12,12 @@ from klosdbg.session import Breakpoint, Session
 @command(
     "b",
     "set a breakpoint at an address",
-    arg("address", completes="symbol", metavar="ADDRESS", help="symbol+n, sel:off or 0xlinear"),
+    arg(
+        "address",
+        completes="symbol",
+        metavar="ADDRESS",
+        help="symbol+n, file.c:12, sel:off or 0xlinear",
+    ),
     example="b return_gate",
     group="breakpoints",
     aliases=("break",),
@@ -30,7 +35,8 @@ def set_breakpoint(session: Session, args: Namespace) -> object:
     aliases=("info break", "info breakpoints"),
 )
 def list_breakpoints(session: Session, _args: Namespace) -> object:
-    return BreakpointList(tuple(map(_info, session.breakpoints)))
+    gdbs = session.debugger.breakpoints if session.debugger else ()
+    return BreakpointList(tuple(map(_info, session.breakpoints)), gdbs)
 
 
 @command(

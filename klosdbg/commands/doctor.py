@@ -25,7 +25,7 @@ _TOOLS = (
     ("xorriso", "xorriso", "tests: boot CDs for Bochs", False),
     ("lldb", "lldb", "tests: a second client of the server", False),
 )
-PYTHON_PACKAGES = ("capstone", "prompt_toolkit", "pyelftools", "pyyaml", "qemu.qmp")
+PYTHON_PACKAGES = ("capstone", "prompt_toolkit", "pyelftools", "pygdbmi", "pyyaml", "qemu.qmp")
 
 
 @command(

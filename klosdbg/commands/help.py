@@ -59,7 +59,8 @@ def _overview(commands: list[Command]) -> HelpText:
         lines += [_line(c, width) for c in commands if c.group == group]
     lines += [
         "",
-        "An ADDRESS is symbol+n, sel:off (ds:0x10, 0x1b:0x1000), 0xlinear or phys:0x1000.",
+        "An ADDRESS is symbol+n, file.c:12, sel:off (ds:0x10, 0x1b:0x1000), 0xlinear",
+        "or phys:0x1000. 'gdb COMMAND' asks gdb, and then unknown commands are gdb's.",
         "'help COMMAND' explains one; --json makes any of them print JSON.",
     ]
     return HelpText("\n".join(lines[1:]), tuple((c.name, c.summary) for c in commands))

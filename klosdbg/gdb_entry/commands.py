@@ -10,7 +10,11 @@ from klosdbg.gdb_entry.event_stop import break_at_event
 from klosdbg.gdb_entry.held import HELD, guarded
 
 _HELP = "klosdbg's commands: 'klos help' lists them, 'help klos gdt' explains one."
-_REFUSED = {"quit": "'quit' leaves gdb", "detach": "'detach' leaves the guest"}
+_REFUSED = {
+    "quit": "'quit' leaves gdb",
+    "detach": "'detach' leaves the guest",
+    "gdb": "type its command without 'klos gdb'",
+}
 
 
 def register() -> None:

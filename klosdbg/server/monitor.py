@@ -73,6 +73,8 @@ def check_allowed(chosen: Command, rest: list[str], session: Session, controls: 
         raise CommandError("there is no standard input here: give the digits")
     if chosen.name == "console" and {"-f", "--follow"} & set(rest):
         raise CommandError("the console is not followed from here: 'klosdbg attach' follows it")
+    if chosen.name == "gdb":
+        raise CommandError("'gdb' would run a program of the server's: use a gdb of your own")
     if chosen.name in _LEAVING:
         raise CommandError(f"{chosen.name!r} would end the server: leave with your client's own")
     if controls or "--help" in rest or "-h" in rest:

@@ -7,6 +7,7 @@ from klosdbg.models import (
     BreakpointInfo,
     BreakpointList,
     ConsoleText,
+    GdbOutput,
     HelpText,
     Listing,
     MemoryDump,
@@ -163,15 +164,16 @@ def _(model: BreakpointInfo, style: Style) -> dict[str, object]:
 
 @text.register
 def _(model: BreakpointList, style: Style) -> str:
+    of_gdb = [f"gdb's: {style.address(address)}" for address in model.gdb]
     if not model.breakpoints:
-        return "no breakpoints"
+        return "\n".join(of_gdb) or "no breakpoints"
     rows = [
         (str(b.number), style.address(b.address), "" if _is_long(b) else b.wanted, f"{b.hits}")
         for b in model.breakpoints
     ]
     table = columns([("number", "address", "asked for", "hits"), *rows], right="r  r")
     long = [textwrap.wrap(f"{b.number}: {b.wanted}", 80) for b in model.breakpoints if _is_long(b)]
-    return "\n".join([table, *(line for lines in long for line in lines)])
+    return "\n".join([table, *(line for lines in long for line in lines), *of_gdb])
 
 
 def _is_long(model: BreakpointInfo) -> bool:
@@ -181,7 +183,8 @@ def _is_long(model: BreakpointInfo) -> bool:
 @data.register
 def _(model: BreakpointList, style: Style) -> dict[str, object]:
     listed = [_breakpoint(b, style) for b in model.breakpoints]
-    return {"schema": "klosdbg/breakpoints/1", "breakpoints": listed}
+    of_gdb = [address_data(address) for address in model.gdb]
+    return {"schema": "klosdbg/breakpoints/1", "breakpoints": listed, "gdb": of_gdb}
 
 
 def _breakpoint(model: BreakpointInfo, style: Style) -> dict[str, object]:
@@ -217,6 +220,17 @@ def _(model: ConsoleText, _style: Style) -> str:
 @data.register
 def _(model: ConsoleText, _style: Style) -> dict[str, object]:
     return {"schema": "klosdbg/console/1", "text": printable(model.raw)}
+
+
+@text.register
+def _(model: GdbOutput, _style: Style) -> str:
+    return printable(model.output.encode()).rstrip("\n")
+
+
+@data.register
+def _(model: GdbOutput, _style: Style) -> dict[str, object]:
+    output, error = printable(model.output.encode()), model.failure
+    return {"schema": "klosdbg/gdb/1", "command": model.command, "output": output, "error": error}
 
 
 @text.register

@@ -12,6 +12,7 @@ from klosdbg.errors import DataError
 
 if TYPE_CHECKING:
     from klosdbg.wire.callframes import CallFrames
+    from klosdbg.wire.lines import SourceLines
 
 _SHF_ALLOC = 2
 
@@ -31,8 +32,8 @@ class SymbolTable:
     images: tuple["Image", ...]
 
     def address(self, name: str) -> int | None:
-        """Look a symbol up; the first image that has it wins."""
-        found = (image.by_name.get(name) for image in self.images)
+        """Look up a symbol, or a line of source as ``file.c:12``; the first image with it wins."""
+        found = (image.address(name) for image in self.images)
         return next((address for address in found if address is not None), None)
 
     def name(self, address: int) -> str | None:
@@ -54,7 +55,7 @@ class Image:
     """One ELF image's symbols; ``base`` is added to every address in the file."""
 
     def __init__(self, raw: bytes, source: str, base: int = 0) -> None:
-        self._base = base
+        self.raw, self.source, self.base = raw, source, base
         self._elf = _open(raw, source)
         self.entry: int = self._elf["e_entry"] + base
         self._symbols = _bounded(sorted(_symbols(self._elf, base)))
@@ -74,6 +75,19 @@ class Image:
             i -= 1
         return None
 
+    def address(self, name: str) -> int | None:
+        """Look up a symbol, or a line of source as ``file.c:12``."""
+        file, colon, line = name.rpartition(":")
+        if colon and line.isdecimal():
+            return self._lines.address(file, int(line))
+        return self.by_name.get(name)
+
+    @cached_property
+    def _lines(self) -> "SourceLines":
+        from klosdbg.wire.lines import SourceLines
+
+        return SourceLines(self._elf, self.base)
+
     def frame(self, pc: int) -> tuple[str, int] | None:
         """Give the CFA rule at ``pc`` out of ``.debug_frame`` or ``.eh_frame``."""
         return self._frames.rule(pc)
@@ -82,7 +96,7 @@ class Image:
     def _frames(self) -> "CallFrames":
         from klosdbg.wire.callframes import CallFrames
 
-        return CallFrames(self._elf, self._base)
+        return CallFrames(self._elf, self.base)
 
 
 def _bounded(symbols: list[_Symbol]) -> list[_Symbol]:

@@ -16,6 +16,7 @@ WIDTH = 80
 # A new command belongs into exactly one of these, or it declares that it reads.
 WRITES = {"set", "silicon", "mailbox", "selftest", "attack", "bench-services", "dsos trigger"}
 RUNS = {"rs", "rc", "c", "s", "n", "until", "finish", "interrupt", "reset", "detach", "dsos watch"}
+RUNS |= {"gdb"}
 TOUCHES_NO_GUEST = {"quit", "help", "decode", "doctor", "sym", "console", "b", "del", "info b"}
 TOUCHES_NO_GUEST |= {"echo", "snaps", "at", "expect", "export", "bench"}
 TOUCHES_NO_GUEST |= {"capture start", "capture note", "capture stop", "capture info"}

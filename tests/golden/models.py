@@ -161,6 +161,7 @@ def session() -> Iterator[tuple[str, object]]:
     yield "breakpoint", breakpoint
     yield "breakpoints", BreakpointList((breakpoint, BreakpointInfo(12, 0x5000, "cs:0", 0)))
     yield "breakpoints-none", BreakpointList(())
+    yield "breakpoints-gdb", BreakpointList((breakpoint,), (0x5000, 0x6000))
     yield "written", Written("eax", "0x1", "0x2a")
     yield "console", ConsoleText(b"KLOS\r\n\x1b[31mred\x07 \xff\n")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from klosdbg.models import Decoded, Diagnosis, HelpText, Remark, Tool
+from klosdbg.models import Decoded, Diagnosis, GdbOutput, HelpText, Remark, Tool
 from klosdbg.x86.enforcement import ProbeResult, decode_probe_report
 from klosdbg.x86.errorcode import decode_error_code
 from klosdbg.x86.findings import Finding, Findings
@@ -58,6 +58,8 @@ def tools() -> Iterator[tuple[str, object]]:
     yield "doctor-rows", Diagnosis(programs[:1], (("capstone", "5.0.9"),), probes[:1], True)
     yield "help", HelpText("usage: gdt\n\nshow the GDT", (("gdt", "show the GDT"),))
     yield "echo", Remark("What follows:")
+    yield "gdb", GdbOutput("bt", "#0  main () at main.c:12\n#1  \x1b[2J\n")
+    yield "gdb-error", GdbOutput("p x", "", 'gdb: No symbol "x" in current context.')
 
 
 MODELS = {name: model for family in (decoded, tools) for name, model in family()}
