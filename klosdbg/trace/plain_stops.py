@@ -78,19 +78,21 @@ class PlainStops:
 
     def follow(self, paths: EventPaths) -> None:
         """Stop at these paths, in place of the last ones of the same mode."""
-        chosen = [
-            s for v, s in sorted(paths.stubs.items()) if not self._vectors or v in self._vectors
-        ]
-        own = [s for s in chosen if s.kind != "task-gate"]
+        inside = [s for _, s in sorted(paths.stubs.items()) if s.kind != "task-gate"]
+        entries = {s.entry for s in inside if self._wants(s.vector)}
+        own = [s for s in inside if s.entry in entries]
         exits = [e for e in (*paths.outward, *paths.inward) if e.kind in _FAR]
         self._places[paths.real] = _Places(
             funnel(own, Flow(self._target.linear)),
             {e.address: e for e in exits},
             paths.return_gate,
-            max((s.bits for s in chosen), default=32),
+            max((s.bits for s in own), default=32),
         )
         places = self._places.values()
         self.wanted = frozenset(at for p in places for at in (*p.entries, *p.exits))
+
+    def _wants(self, vector: int) -> bool:
+        return not self._vectors or vector in self._vectors
 
     def guesses(self) -> list[tuple[int, int]]:
         """Guess nothing: the next stop may be anywhere."""
@@ -115,9 +117,9 @@ class PlainStops:
         stubs, stack = self._arrived(registers, arrivals)
         if not stubs:
             return []
-        stub = stubs[0]
-        frame = read_frame(self._memory, stack, stub, registers.cpl)
-        if frame is None:
+        frame = read_frame(self._memory, stack, stubs[0], registers.cpl)
+        stub = frame and self._asked_for(self._place(frame, registers.real), stubs)
+        if frame is None or stub is None:
             return []
         gone = [p for p in self._pending if 0 <= frame.at - p < _STACK_SPAN]
         abandoned = [self._pending.pop(p).event for p in gone]
@@ -126,7 +128,6 @@ class PlainStops:
         depth = 1 + sum(_encloses(p, frame, registers) for p in self._pending.values())
         now = time.monotonic_ns()
         event = self._event(now, registers, stub, frame, depth, len(stubs) > 1)
-        event = replace(event, vector=self._asked_for(event, stubs))
         self._pending[frame.at] = Pending(frame.at, event, now, registers.cr3)
         return abandoned
 
@@ -164,13 +165,16 @@ class PlainStops:
             real=registers.real,
         )
 
-    def _asked_for(self, event: Event, stubs: list[Stub]) -> int:
-        """Tell which of several vectors it is: that of the ``int`` before, or the lowest."""
-        if len(stubs) == 1:
-            return event.vector
-        raw = self._memory.read_many([(event.source.linear - 2, 2)])[0]
+    def _asked_for(self, source: Place, stubs: list[Stub]) -> Stub | None:
+        """Tell which of several vectors it is: that of the ``int`` before, or the lowest wanted.
+
+        None where it is one that nobody wants.
+        """
+        wanted = [s for s in stubs if self._wants(s.vector)]
+        raw = self._memory.read_many([(source.linear - 2, 2)])[0] if len(stubs) > 1 else None
         asked = raw[1] if raw is not None and raw[0] == _INT else None
-        return next((s.vector for s in stubs if s.vector == asked), event.vector)
+        known = any(s.vector == asked for s in stubs)
+        return next((s for s in wanted if not known or s.vector == asked), None)
 
     def _place(self, frame: _Frame, real: bool) -> Place:
         place = self._registers.place(frame.cs, frame.eip, frame.eflags, real)

@@ -298,5 +298,7 @@ def _root(paging: Paging) -> int:
 def _stops(entry: PageEntry, paging: Paging) -> str | None:
     if not entry.present:
         return f"the {entry.name} is not present"
+    if entry.root_pdpte:  # loaded with CR3 and judged then (#GP), and QEMU sets bit 5 of it later
+        return None
     reserved = entry.reserved_bits(paging.physical_bits, paging.nxe)
     return f"the {entry.name} has reserved bits set: {reserved:#x}" if reserved else None
