@@ -13,6 +13,8 @@ from klosdbg.wire.rsp_replies import StopReply, parse_stop
 from klosdbg.x86.cpu import Cpu
 
 _SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
+_IF, _VM, _PE = 1 << 9, 1 << 17, 1
+_HLT = b"f4"
 _STEP_PATIENCE = 1.0
 _STEP_TRIES = 4
 _BACK_PATIENCE = 120.0
@@ -63,13 +65,16 @@ class RspControl:
     def step(self) -> StopEvent:
         """Execute one instruction; one that waits (``hlt``) is interrupted after a second.
 
+        What ends the wait is the next thing that happens: it is let in, and the stop is at its
+        first instruction. Steps keep interrupts away otherwise, and one over a ``hlt`` would go on
+        behind it, where no system expects to be.
         QEMU ends a step that it is disturbed in before it begins: where no register changed, step
         once more. An instruction that changes none jumps to itself, so that does no harm.
         """
         self._require_alive()
         for _ in range(_STEP_TRIES):
             before = self._stub.ask(b"g")
-            event = self._step()
+            event = self._step_awake() if self._waits(before) else self._step()
             if event.reason != "step" or self._stub.ask(b"g") != before:
                 break
         return event
@@ -158,6 +163,22 @@ class RspControl:
             self._stepping = True
             arrived = self._stub.link.wait_stop(_STEP_PATIENCE)
             return self._take_stop() if arrived else self.interrupt()
+
+    def _step_awake(self) -> StopEvent:
+        self._stub.let_interrupts_in(True)
+        try:
+            return self._step()
+        finally:
+            self._stub.let_interrupts_in(False)
+
+    def _waits(self, general: bytes) -> bool:
+        """Tell whether the processor is at or in a ``hlt`` that interrupts end."""
+        known = self._stub.description.decode(general, ("cs", "eflags", "cr0"))
+        cpl = known.get("cs", 0) & 3 if known.get("cr0", 0) & _PE else 0
+        if cpl or known.get("eflags", 0) & (_IF | _VM) != _IF:
+            return False
+        cpu = self._read_cpu()
+        return cpu.hlt or self._stub.ask_memory(False, [b"m%x,1" % cpu.linear_pc]) == [_HLT]
 
     def _take_stop(self) -> StopEvent:
         with interrupts_deferred:

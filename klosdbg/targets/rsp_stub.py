@@ -18,7 +18,8 @@ from klosdbg.wire.target_xml import TargetDescription, included, parse_target_xm
 from klosdbg.x86.cpu import Cpu
 
 _HELLO = b"qSupported:vContSupported+;xmlRegisters=i386"
-_STEP_MASK = 7
+_STEP_MASK, _STEP_ALONE = 7, 1
+"""Steps without interrupts and timers, and with both."""
 
 
 class RspStub:
@@ -96,6 +97,11 @@ class RspStub:
             raise TargetError(f"{self.link.name} cannot read physical memory")
         self._physical = physical
         return replies
+
+    def let_interrupts_in(self, wanted: bool) -> None:
+        """Let steps take interrupts, and timers run in them, or not; some stubs cannot choose."""
+        if self._found_step_mask is not None:
+            self._set_step_mask(_STEP_ALONE if wanted else _STEP_MASK)
 
     def monitor(self, command: str) -> str:
         """Run a monitor command (``qRcmd``) and return what it printed, with plain line ends."""
