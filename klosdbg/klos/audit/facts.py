@@ -1,8 +1,10 @@
 """What an audit looks at, read once."""
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosFrame, KlosInfo, KlosProcess, KlosRelocation, KlosSite, KlosThread
@@ -82,13 +84,13 @@ def read_facts(target: Target, info: KlosInfo) -> Facts:
         _slots(target, "gdt", cpu.gdtr.base, cpu.gdtr.limit),
         _slots(target, "ldt", ldtr.base, ldtr.limit),
     )
-    counted = Counter(raw for slots in tables for raw in slots.raws if raw is not None)
+    counted = Counter(tables[0].raws + tables[1].raws)
     return Facts(
         target=target,
         cpu=cpu,
         info=info,
         tables=tables,
-        filler=counted.most_common(1)[0][0] if counted else bytes(_SLOT),
+        filler=max(filter(None, counted), key=counted.__getitem__, default=bytes(_SLOT)),
         old=old_selectors(target, info),
         contexts=(*_threads(target, info), *_frames(target, info)),
         processes=tuple(try_read(target, info.processes, KlosProcess, "processes")),
@@ -100,8 +102,14 @@ def _slots(target: Target, table: str, base: int, limit: int) -> Slots:
     raws: list[bytes | None] = []
     for address, raw in read_pages(target.linear, base, limit + 1):
         size = min(4096 - address % 4096, base + limit + 1 - address)
-        raws += [raw[i : i + _SLOT] if raw else None for i in range(0, size - _SLOT + 1, _SLOT)]
+        count = size // _SLOT
+        raws += _struct(count).unpack_from(raw) if raw else [None] * count
     return Slots(table, base, limit, tuple(raws))
+
+
+@cache
+def _struct(slots: int) -> struct.Struct:
+    return struct.Struct(f"{_SLOT}s" * slots)
 
 
 def old_selectors(target: Target, info: KlosInfo) -> dict[int, int]:

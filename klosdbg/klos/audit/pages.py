@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from klosdbg.ports import Memory
 from klosdbg.x86.bits import bit
@@ -10,6 +11,7 @@ from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte
 
 _PAGE = 4096
 _PRESENT = 1
+_decoded = lru_cache(4096)(decode_pte)
 _ROOT = {"32-bit": 0xFFFF_F000, "PSE": 0xFFFF_F000, "PAE": 0xFFFF_FFE0}
 
 
@@ -88,4 +90,4 @@ def _entries(wanted: _Wanted, table: int, level: int, base: int) -> Iterator[tup
     for index in range(first, end):
         value = int.from_bytes(raw[index * width : (index + 1) * width], "little")
         if value & _PRESENT:
-            yield base + (index << shift), decode_pte(value, wanted.mode, level)
+            yield base + (index << shift), _decoded(value, wanted.mode, level)

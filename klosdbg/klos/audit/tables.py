@@ -24,7 +24,7 @@ def check_tables(facts: Facts) -> Iterator[Finding]:
                 f"and KLOS says {base:#010x}, limit {limit:#x}"
             )
             yield Finding("table-moved", "error", name, text)
-        missing = sum(raw is None for raw in slots.raws)
+        missing = slots.raws.count(None)
         if missing:
             text = f"{missing} of its {len(slots.raws)} slots are not mapped"
             yield Finding("table-unmapped", "error", name, text)
