@@ -118,8 +118,10 @@ class PlainStops:
         if not stubs:
             return []
         frame = read_frame(self._memory, stack, stubs[0], registers.cpl)
-        stub = frame and self._asked_for(self._place(frame, registers.real), stubs)
-        if frame is None or stub is None:
+        if frame is None:
+            return []
+        stub = self._asked_for(self._place(frame, registers.real), stubs)
+        if stub is None:
             return []
         gone = [p for p in self._pending if 0 <= frame.at - p < _STACK_SPAN]
         abandoned = [self._pending.pop(p).event for p in gone]
