@@ -67,12 +67,10 @@ class RspMemoryWriter:
 
 
 def _join(replies: list[tuple[int, bytes]]) -> bytes | None:
-    if any(is_error(reply) for _, reply in replies):
+    if any(reply[:1] == b"E" and is_error(reply) for _, reply in replies):
         return None
     try:
-        parts = [binascii.unhexlify(reply) for _, reply in replies]
+        data = binascii.unhexlify(b"".join(reply for _, reply in replies))
     except binascii.Error:
         raise garbage("memory in hexadecimal", replies[0][1]) from None
-    if any(len(part) != size for part, (size, _) in zip(parts, replies, strict=True)):
-        return None
-    return b"".join(parts)
+    return data if all(len(reply) == 2 * size for size, reply in replies) else None

@@ -64,20 +64,18 @@ class TargetDescription:
 
         With ``names``, only those are decoded.
         """
-        values = {}
-        picked = [self._by_name[name] for name in names if name in self._by_name]
-        for register in picked if names else self.registers:
-            digits = payload[2 * register.offset : 2 * (register.offset + register.size)]
-            if len(digits) == 2 * register.size and b"x" not in digits:
-                values[register.name] = _little_endian(digits, payload)
-        return values
-
-
-def _little_endian(digits: bytes, payload: bytes) -> int:
-    try:
-        return int.from_bytes(binascii.unhexlify(digits), "little")
-    except ValueError:
-        raise garbage("registers in hexadecimal", payload) from None
+        by_name = self._by_name
+        picked = [by_name[name] for name in names if name in by_name] if names else self.registers
+        known = [r for r in picked if b"x" not in payload[2 * r.offset : 2 * (r.offset + r.size)]]
+        try:
+            raw = binascii.unhexlify(payload.replace(b"x", b"0")[: len(payload) & ~1])
+        except ValueError:
+            raise garbage("registers in hexadecimal", payload) from None
+        return {
+            r.name: int.from_bytes(raw[r.offset : r.offset + r.size], "little")
+            for r in known
+            if r.offset + r.size <= len(raw)
+        }
 
 
 def included(document: bytes) -> list[str]:
