@@ -1,6 +1,6 @@
 """What a target can do, as narrow protocols, and the record that puts them together."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -49,6 +49,13 @@ class GeneralRegisters(Protocol):
 
     def __call__(self, names: Collection[str] = ()) -> Mapping[str, int]:
         """Read the registers of these GDB names that there are; all of them without names."""
+
+
+class ReadProcessors(Protocol):
+    """The registers of every processor of a stopped guest."""
+
+    def __call__(self) -> tuple[int, Sequence[Cpu]]:
+        """Read them all; the number, from 0, is that of the one that ``registers`` reads."""
 
 
 class ReadAtStop(Protocol):
@@ -161,6 +168,7 @@ class Target:
     general registers with it.
     ``stands_at`` is told where a stopped guest stands by whoever has found out: a resume need not.
     ``instructions`` counts those that the guest has executed, where its clock is their count.
+    ``processors`` is there where there is more than one.
     ``address_bits`` is the width of the widest linear address that its processor can use.
     """
 
@@ -174,6 +182,7 @@ class Target:
     reverse: Reverse | None = None
     monitor: Monitor | None = None
     watchpoints: Watchpoints | None = None
+    processors: ReadProcessors | None = None
     connection: Connection | None = None
     read_console: Callable[[], bytes] | None = None
     read_general: GeneralRegisters | None = None

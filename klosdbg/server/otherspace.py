@@ -1,19 +1,25 @@
-"""Memory as a thread that does not run sees it: through the page tables of its own CR3."""
+"""Memory as a thread sees it that does not run here: through the page tables of its own CR3."""
 
+from klosdbg.klos.audit.pages import paging_mode
+from klosdbg.models import Address
 from klosdbg.ports import Memory, Target
-from klosdbg.read import read_cpu
-from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.paging import Mode, Paging, walk
+from klosdbg.read import read_cpu, read_memory
+from klosdbg.server.threads import GuestThread
+from klosdbg.x86.paging import Paging, walk
 
 _PAGE = 4096
 
 
-def read_in_space(target: Target, cr3: int, address: int, size: int) -> bytes | None:
+def read_as_thread(target: Target, thread: GuestThread, address: int, size: int) -> bytes | None:
     """Read as much as is mapped from ``address`` on; None where the processor's own view serves."""
-    cpu = read_cpu(target)
-    mode = _mode(cpu)
-    if mode is None or cr3 == cpu.cr3 or target.physical is None:
+    here = read_cpu(target)
+    cpu = thread.cpu or here
+    cr3 = thread.frame.cr3 if thread.frame else cpu.cr3
+    mode = paging_mode(cpu)
+    if target.physical is None or (mode == paging_mode(here) and cr3 == here.cr3):
         return None
+    if mode is None:
+        return read_memory(target, Address(address, "physical"), size, clip=True)
     found = b""
     while len(found) < size:
         part = _read_page(target.physical, Paging(mode, cr3), address + len(found))
@@ -21,12 +27,6 @@ def read_in_space(target: Target, cr3: int, address: int, size: int) -> bytes | 
             break
         found += part
     return found[:size]
-
-
-def _mode(cpu: Cpu) -> Mode | None:
-    if cpu.paging == "off":
-        return None
-    return "PSE" if cpu.paging == "32-bit" and cpu.cr4 & 0x10 else cpu.paging
 
 
 def _read_page(physical: Memory, paging: Paging, address: int) -> bytes | None:

@@ -4,14 +4,14 @@ import re
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
-from klosdbg.errors import CommandError, ProtocolError
+from klosdbg.errors import CommandError, MemoryFault, ProtocolError
 from klosdbg.models import Address
 from klosdbg.read import read_cpu, read_memory
 from klosdbg.server.client import PACKET_SIZE, Client
 from klosdbg.server.guesttables import TABLES as GUEST_TABLES
 from klosdbg.server.hub import Hub
 from klosdbg.server.osdata import osdata
-from klosdbg.server.otherspace import read_in_space
+from klosdbg.server.otherspace import read_as_thread
 from klosdbg.server.registers import Described, cpu_values
 from klosdbg.server.threads import frame_values
 from klosdbg.wire.rsp_requests import MemoryRequest, parse_memory
@@ -30,6 +30,8 @@ def values(hub: Hub, client: Client) -> dict[str, int]:
     thread = hub.thread(client)
     if thread.frame is not None:
         return frame_values(client.session.target, thread.frame, hub.layout, client.linear_pc)
+    if thread.cpu is not None:
+        return cpu_values(thread.cpu, {}, hub.layout, client.linear_pc)
     target = client.session.target
     cpu = read_cpu(target)
     read_general = target.read_general
@@ -85,10 +87,11 @@ def read_for(hub: Hub, client: Client, address: int, size: int) -> bytes:
     if address >= 1 << 64:
         raise BadRequest
     target = client.session.target
-    frame = hub.thread(client).frame if client.thread and not client.physical else None
-    if frame is not None:
-        found = read_in_space(target, frame.cr3, address, size)
-        if found:
+    if client.thread and not client.physical:
+        found = read_as_thread(target, hub.thread(client), address, size)
+        if found == b"":
+            raise MemoryFault("linear", address, size)
+        if found is not None:
             return found
     return read_memory(target, Address(address, space), size, clip=True)
 

@@ -25,13 +25,13 @@ def describe_region(hub: Hub, client: Client, payload: bytes) -> bytes:
     if address >= top:
         raise BadRequest
     target = client.session.target
-    cpu = read_cpu(target)
+    thread = hub.thread(client)
+    cpu = thread.cpu or read_cpu(target)
     mode = paging_mode(cpu)
     if mode is None:
         return _region(0, top, "rwx")
     if target.physical is None:
         raise CommandError(f"{target.name} has no physical memory to read page tables from")
-    thread = hub.thread(client)
     cr3 = thread.frame.cr3 if thread.frame else cpu.cr3
     paging = Paging(mode, cr3, nxe=bool(cpu.efer & 1 << 11))
     return _same_rights(_Tables(target.physical), paging, address & -_PAGE, top)

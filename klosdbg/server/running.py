@@ -164,7 +164,7 @@ def _value(chosen: Described, digits: bytes) -> int:
 def _write(hub: Hub, client: Client, chosen: Described, value: int) -> None:
     hub.require_control(client)
     writer = hub.target.register_writer
-    if writer is None or hub.thread(client).frame is not None:
+    if writer is None or not hub.thread(client).stopped:
         raise CommandError("only the registers of the running thread can be written")
     why = why_not_loaded(hub.target, chosen.name, value) if chosen.name in LOADED else None
     if why:

@@ -1,5 +1,6 @@
 """KLOS's threads as a client's threads: names, and registers from their saved contexts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from klosdbg.errors import CommandError, KlosdbgError
@@ -12,6 +13,7 @@ from klosdbg.ports import Target
 from klosdbg.read import read_cpu, read_selector
 from klosdbg.server.registers import Layout, attributes, table_values
 from klosdbg.session import Session
+from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Segment
 
 PROCESSOR = 0x7FFF
@@ -25,21 +27,43 @@ _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
 
 @dataclass(frozen=True, slots=True)
 class GuestThread:
-    """A thread as a client sees it; the one without a ``frame`` is what the processor executes."""
+    """A thread as a client sees it.
+
+    One with a ``frame`` waits, one with a ``cpu`` runs on another processor than the one that
+    stopped; the one without either is what that processor executes.
+    """
 
     number: int
     name: str
     state: str
     frame: KlosFrame | None = None
+    cpu: Cpu | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether its registers are those of the processor that stopped."""
+        return self.frame is None and self.cpu is None
 
 
 def read_guest_threads(session: Session, shown: bool) -> list[GuestThread]:
-    """List the threads, the running one first; only the processor where KLOS has none to show."""
+    """List the threads, the running one first; the processors where KLOS has none to show."""
     found = _klos_threads(session) if shown else []
-    running = [thread for thread in found if thread.frame is None]
-    others = [thread for thread in found if thread.frame is not None]
+    if not found and session.target.processors is not None:
+        return _processors(*session.target.processors())
+    running = [thread for thread in found if thread.stopped]
+    others = [thread for thread in found if not thread.stopped]
     number, state = (PROCESSOR, "runs no thread") if others else (ALONE, "the only thread")
     return [*(running or [GuestThread(number, "processor", state)]), *others]
+
+
+def _processors(stopped: int, cpus: Sequence[Cpu]) -> list[GuestThread]:
+    first = GuestThread(stopped + 1, f"processor {stopped}", "stopped here")
+    others = [
+        GuestThread(i + 1, f"processor {i}", "halted" if cpu.hlt else "running", cpu=cpu)
+        for i, cpu in enumerate(cpus)
+        if i != stopped
+    ]
+    return [first, *others]
 
 
 def _klos_threads(session: Session) -> list[GuestThread]:

@@ -95,6 +95,7 @@ def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) 
         reverse=control if "ReverseStep" in stub.features.supported else None,
         monitor=monitor,
         watchpoints=RspWatchpoints(stub),
+        processors=registers.read_processors if stub.threads > 1 else None,
         connection=link,
         read_general=registers.read_general,
         linear_at_stop=linear,

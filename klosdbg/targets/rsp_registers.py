@@ -31,15 +31,20 @@ class RspRegisters:
         """Read what ``g`` holds, by GDB's names, or only these: quicker, and less."""
         return self._stub.description.decode(self._stub.ask(b"g"), names)
 
+    def read_processors(self) -> tuple[int, list[Cpu]]:
+        """Read every processor's registers; the number, from 0, is that of the one that stopped."""
+        _, *parts = _HEADING.split(self._stub.monitor("info registers -a"))
+        cpus = [parse_info_registers(dump) for dump in parts[1::2]]
+        stopped = self._stub.stopped_thread - 1
+        if [int(number) for number in parts[::2]] != [*range(len(cpus))] or stopped >= len(cpus):
+            raise TargetLost(f"QEMU shows no registers of CPU {stopped}: attach again")
+        return stopped, cpus
+
     def _read(self) -> Cpu:
         if self._stub.threads == 1:
             return parse_info_registers(self._stub.monitor("info registers"))
-        _, *parts = _HEADING.split(self._stub.monitor("info registers -a"))
-        dumps = dict(zip(map(int, parts[::2]), parts[1::2], strict=True))
-        cpu = self._stub.stopped_thread - 1
-        if cpu not in dumps:
-            raise TargetLost(f"QEMU shows no registers of CPU {cpu}: attach again")
-        return parse_info_registers(dumps[cpu])
+        stopped, cpus = self.read_processors()
+        return cpus[stopped]
 
 
 class RspRegisterWriter:
