@@ -18,6 +18,7 @@ from klosdbg.wire.symbols import Image, SymbolTable
 from klosdbg.x86.cpu import Cpu
 
 _CHUNK = 0x400
+_AGAIN = 0.25
 _NO_GUEST = "gdb is not connected to a guest: 'target remote' first"
 _REASONS: dict[str, StopReason] = {"SIGINT": "interrupt", "SIGQUIT": "shutdown"}
 _SIGNALS = {"interrupt": 2, "shutdown": 3}
@@ -206,22 +207,30 @@ def _interrupting(seconds: float | None) -> Iterator[list[bool]]:
     runs = True
 
     def interrupt() -> None:
-        if runs and gdb.selected_thread().is_running():
-            interrupted.append(True)
-            gdb.execute("interrupt")
+        if runs:
+            thread = gdb.selected_thread()
+            if thread is not None and thread.is_running():
+                interrupted.append(True)
+                gdb.execute("interrupt")
+            # One that comes while gdb steps off a breakpoint is lost.
+            _later(_AGAIN, interrupt)
 
-    timer = threading.Timer(seconds, lambda: gdb.post_event(interrupt))
-    timer.daemon = True
-    # gdb's signals, Ctrl-C among them, are its main thread's.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    timer.start()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    _later(seconds, interrupt)
     try:
         with _silenced():
             yield interrupted
     finally:
         runs = False
-        timer.cancel()
+
+
+def _later(seconds: float, do: Callable[[], None]) -> None:
+    """Let gdb do something after some seconds, between two events of its own."""
+    timer = threading.Timer(seconds, lambda: gdb.post_event(do))
+    timer.daemon = True
+    # gdb's signals, Ctrl-C among them, are its main thread's.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    timer.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

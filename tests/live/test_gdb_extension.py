@@ -22,12 +22,10 @@ def _has_python() -> bool:
     return "42" in subprocess.run(words, capture_output=True, text=True).stdout
 
 
-pytestmark = [
-    pytest.mark.qemu,
-    needs_qemu,
-    needs_klos,
-    pytest.mark.skipif(not _has_python(), reason="no gdb with Python: apt install gdb"),
-]
+needs_gdb_python = pytest.mark.skipif(
+    not _has_python(), reason="no gdb with Python: apt install gdb"
+)
+pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, needs_gdb_python]
 
 
 @pytest.fixture(scope="module")
