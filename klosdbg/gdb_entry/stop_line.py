@@ -10,6 +10,7 @@ import gdb
 from klosdbg.errors import KlosdbgError
 from klosdbg.gdb_entry.held import HELD
 from klosdbg.klos.abi import KlosFrame
+from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.layout import members
 from klosdbg.read import read_cpu
 from klosdbg.session import Session
@@ -80,6 +81,9 @@ class _Stops:
         guest = HELD.guest()
         try:
             if guest not in self._facts:
+                # Without the symbol all memory would be searched.
+                if find_by_symbol(session.target, session.symbols) is None:
+                    return ()
                 self._facts[guest] = KlosFacts(session.target, session.symbols)
             return tuple(_of_klos(session, self._facts[guest], cpu))
         except KlosdbgError:
