@@ -29,8 +29,8 @@ s C05 Hg1 Hc-1 Hgp1.1 T1 qC qfThreadInfo qsThreadInfo qThreadExtraInfo,1 qAttach
 qSupported:swbreak+;xmlRegisters=i386 QStartNoAckMode qRcmd,6b6c6f7320676474
 qXfer:features:read:target.xml:0,fff qXfer:osdata:read:gdt:0,fff qXfer:osdata:read::0,1
 qXfer:threads:read::0,fff qqemu.PhyMemMode Qqemu.PhyMemMode:1 qRcmd,6b6c6f73206b G00000000
-Z0,c0100000,1;X3,220127 vKill;1 qMemoryRegionInfo:c0100000 qCRC:c0100000,20 qSearch:memory:c0100000;20;ab
-qXfer:memory-map:read::0,fff vMustReplyEmpty qHostInfo qSymbol:: ! R00
+Z0,c0100000,1;X3,220127 vKill;1 qMemoryRegionInfo:c0100000 qCRC:c0100000,20
+qSearch:memory:c0100000;20;ab qXfer:memory-map:read::0,fff vMustReplyEmpty qHostInfo qSymbol:: ! R00
 """.split()
 
 
