@@ -64,6 +64,11 @@ class Client:
         return waiting and not self.full and not self.leaving
 
     @property
+    def takes_console(self) -> bool:
+        """Tell whether console text may come before a stop; radare2 takes it for the stop."""
+        return "qRelocInsn" not in self.features or "swbreak" in self.features
+
+    @property
     def full(self) -> bool:
         """Tell whether it leaves so many answers unread that it has to wait for more."""
         return len(self._output) >= _PAUSE_OUTPUT

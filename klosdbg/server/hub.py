@@ -98,16 +98,18 @@ class Hub:
     def add_breakpoint(
         self, client: Client, kind: int, address: int, conditions: Conditions = ()
     ) -> None:
-        """Set a breakpoint of a client; once more changes its conditions."""
+        """Set a breakpoint of a client, while the guest runs too; once more: its conditions."""
         control = self.require_control(client)
         if (kind, address) not in client.breakpoints:
-            control.insert(address)
+            with self.stopped():
+                control.insert(address)
         client.breakpoints[kind, address] = conditions
 
     def remove_breakpoint(self, client: Client, kind: int, address: int) -> None:
         """Take away a breakpoint of a client; one that is gone already does no harm."""
         if self.control and (kind, address) in client.breakpoints:
-            self.control.remove(address)
+            with self.stopped():
+                self.control.remove(address)
             del client.breakpoints[kind, address]
 
     def stop_reply(self, client: Client, event: StopEvent | None = None) -> bytes:

@@ -53,7 +53,8 @@ def _require_running_thread(hub: Hub, client: Client, action: VContAction) -> No
 def _act(hub: Hub, client: Client, steps: bool) -> bytes | None:
     if hub.controller is not client and not steps:
         client.waiting = True
-        client.reply(b"O" + _FOLLOWS.encode().hex().encode())
+        if client.takes_console:
+            client.reply(b"O" + _FOLLOWS.encode().hex().encode())
         return None
     control = hub.require_control(client)
     if control.running:

@@ -85,6 +85,8 @@ def _clients(hub: Hub, client: Client, _rest: list[str]) -> str:
 
 def _describe(hub: Hub, client: Client, other: Client) -> str:
     role = "controls" if hub.controller is other else "observes"
+    if other.waiting:
+        role += ", waits for a stop"
     return f"{'*' if other is client else ' '} {other.number}  {role}"
 
 

@@ -17,11 +17,15 @@ _PATIENCE = 20.0
 
 
 @contextmanager
-def serving(*words: str) -> Iterator[str]:
-    """Run klosdbg with ``--listen``; yield the path of its socket. It ends by Ctrl-C, with 0."""
+def serving(*words: str, listen: str = "") -> Iterator[str]:
+    """Run klosdbg with ``--listen``; yield the path of its socket, or its port of 127.0.0.1.
+
+    It ends by Ctrl-C, with 0.
+    """
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/s"
-        command = [sys.executable, "-m", "klosdbg", *words, "--listen", f"unix:{path}"]
+        where = listen or f"unix:{path}"
+        command = [sys.executable, "-m", "klosdbg", *words, "--listen", where]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             assert process.stdout is not None
@@ -29,7 +33,7 @@ def serving(*words: str) -> Iterator[str]:
                 if line.startswith(b"listening at"):
                     break
             assert process.poll() is None, "it did not listen"
-            yield path
+            yield line.decode().partition(": in gdb")[0].rpartition(":")[2]
             assert process.poll() is None, "the server ended before its clients"
         finally:
             process.send_signal(signal.SIGINT)
