@@ -60,7 +60,8 @@ def _error(event: Event) -> str:
 
 def _where(place: Place, style: Style) -> str:
     name = place.symbol or style.symbol(place.linear)
-    return f"{place.cpl} {name or f'{place.cs:04x}:{place.eip:08x}'}"
+    at = f"{place.eip:x}" if place.eip >> 32 else f"{place.cs:04x}:{place.eip:08x}"
+    return f"{place.cpl} {name or at}"
 
 
 def _outcome(event: Event, style: Style) -> str:
