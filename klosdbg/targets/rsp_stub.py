@@ -18,6 +18,8 @@ from klosdbg.wire.target_xml import TargetDescription, included, parse_target_xm
 from klosdbg.x86.cpu import Cpu
 
 _HELLO = b"qSupported:vContSupported+;xmlRegisters=i386"
+_OF_KLOSDBG = "gdtr_base"
+"""A register that klosdbg's own server describes: its threads are KLOS's, unless told otherwise."""
 _STEP_MASK, _STEP_ALONE = 7, 1
 """Steps without interrupts and timers, and with both."""
 
@@ -40,6 +42,8 @@ class RspStub:
         self.features = self._greet()
         self.was_running = link.take_stop() is not None
         self.description = self._describe()
+        if self.description.find(_OF_KLOSDBG):
+            self.monitor("klos as-threads off")
         self.threads = self._count_threads()
         self._found_physical = self._query_physical()
         self._physical = self._found_physical

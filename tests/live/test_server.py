@@ -279,6 +279,14 @@ def test_gdb_lldb_and_our_own_client_at_once(moved: str) -> None:
     assert "observes" in said
 
 
+def test_our_own_client_stops_whatever_thread_runs(moved: str) -> None:
+    """The server's threads are KLOS's; a client that wants processors says so."""
+    b = f"b {address('return_gate'):#x}"
+    result = klosdbg("attach", f"unix:{moved}", "-c", b, *("-c", "c") * 4)
+    assert result.code == 0, result.err
+    assert result.out.count("breakpoint 1: ring 0") == 4
+
+
 def test_a_selector_is_written_only_where_the_processor_would_load_it(
     moved: str, raw: Connect
 ) -> None:
