@@ -1,6 +1,7 @@
 """The server without a guest that runs: mutated packets, hostile clients, and where it listens."""
 
 import random
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -139,11 +140,25 @@ def server(directory: Path) -> Iterator[tuple[Server, Control, str]]:
     assert failures == []
 
 
-def hello(path: str) -> None:
+def greets(client: Raw) -> None:
     """Check that a well-behaved client is served."""
-    client = Raw(path)
     assert client.ask(b"m%x,8" % place("klos_info")) == b"KLOSINFO".hex().encode()
+
+
+def answers(path: str) -> bool:
+    """Tell whether one more client is served: not while the places are taken."""
+    try:
+        client = Raw(path)
+    except (AssertionError, OSError):
+        return False
+    greets(client)
     client.close()
+    return True
+
+
+def resident() -> int:
+    """Give the bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def half_a_packet(peer: socket.socket) -> None:
@@ -159,7 +174,7 @@ def garbage(peer: socket.socket) -> None:
 
 
 def no_end(peer: socket.socket) -> None:
-    peer.sendall(b"$" + b"a" * 500_000)
+    peer.sendall(b"$" + b"a" * 8_000_000)
 
 
 def interrupts(peer: socket.socket) -> None:
@@ -186,8 +201,25 @@ def never_reads(peer: socket.socket) -> None:
             break
 
 
+def out_of_range(peer: socket.socket) -> None:
+    far = b"f" * 16
+    peer.sendall(b"".join(map(encode, (
+        b"m0,ffffffff", b"m%b,%b" % (far, far), b"x0,7fffffff", b"qCRC:0,ffffffff",
+        b"qXfer:osdata:read:gdt:%b,%b" % (far, far), b"qXfer:features:read:target.xml:-1,fff",
+        b"qSearch:memory:0;%b;ab" % far, b"Z0,%b,%b" % (far, far), b"P%b=00" % far,
+        b"vCont" + b";c:1" * 4000, b"Hg%b" % far, b"p%b" % far,
+    ))))  # fmt: skip
+
+
+def comes_and_goes(peer: socket.socket) -> None:
+    for _ in range(1000):
+        with socket.socket(socket.AF_UNIX) as another:
+            another.connect(peer.getpeername())
+            another.sendall(b"$g")
+
+
 HOSTILE = (
-    half_a_packet, wrong_checksums, garbage, no_end, interrupts, refusals, leaves_in_mid_reply,
+    out_of_range, comes_and_goes, half_a_packet, wrong_checksums, garbage, no_end, interrupts, refusals, leaves_in_mid_reply,
     never_reads,
 )  # fmt: skip
 
@@ -196,16 +228,22 @@ HOSTILE = (
 def test_a_hostile_client_harms_nobody(
     tmp_path: Path, attack: Callable[[socket.socket], None]
 ) -> None:
-    """While it is connected, and after it has gone, another client is served."""
+    """While it is connected, and after it has gone, others are served, and memory is bounded."""
     with server(tmp_path) as (served, _control, path):
+        bystander = Raw(path)
+        before = resident()
         with socket.socket(socket.AF_UNIX) as peer:
             peer.connect(path)
             with suppress(BrokenPipeError, ConnectionResetError):
                 attack(peer)
-            hello(path)
+            until(lambda: answers(path))
+            greets(bystander)
             held = [len(client._output) for client in served.hub.clients]
             assert all(size <= MOST_OUTPUT // 8 for size in held)
-        hello(path)
+        until(lambda: answers(path))
+        greets(bystander)
+        assert resident() - before < 32 << 20
+        bystander.close()
         until(lambda: not served.hub.clients)
 
 
