@@ -219,8 +219,8 @@ def comes_and_goes(peer: socket.socket) -> None:
 
 
 HOSTILE = (
-    out_of_range, comes_and_goes, half_a_packet, wrong_checksums, garbage, no_end, interrupts, refusals, leaves_in_mid_reply,
-    never_reads,
+    out_of_range, comes_and_goes, half_a_packet, wrong_checksums, garbage, no_end, interrupts,
+    refusals, leaves_in_mid_reply, never_reads,
 )  # fmt: skip
 
 
