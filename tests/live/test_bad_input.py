@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -232,11 +232,11 @@ def test_a_target_that_answers_garbage(answer: bytes) -> None:
 
         def serve() -> None:
             connection, _ = server.accept()
-            connection.recv(100)
-            connection.sendall(answer * 9)
-            while connection.recv(4096):
-                connection.sendall(answer)
-            connection.close()
+            with connection, suppress(ConnectionError):
+                connection.recv(100)
+                connection.sendall(answer * 9)
+                while connection.recv(4096):
+                    connection.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
         result = klosdbg("attach", f"127.0.0.1:{server.getsockname()[1]}", "-c", "regs")
