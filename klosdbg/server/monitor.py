@@ -61,7 +61,7 @@ def run_klos(client: Client, line: str, *, controls: bool) -> str:
         words = split(line)
         if words:
             check_allowed(*find_command(words), session, controls)
-            Frontend(session, out).run_words(words)
+            Frontend(session, out).run_line(line)
     except KlosdbgError as error:
         said.append(f"klosdbg: {error}")
     return out.getvalue() + "".join(f"{message}\n" for message in said)

@@ -287,6 +287,13 @@ def test_our_own_client_stops_whatever_thread_runs(moved: str) -> None:
     assert result.out.count("breakpoint 1: ring 0") == 4
 
 
+@needs_gdb
+def test_the_monitor_keeps_the_quotes_of_a_condition(moved: str) -> None:
+    event = 'event 48 if process == "ping"'
+    said = gdb(moved, "monitor klos control", f"monitor klos b {event}", "monitor klos info b")
+    assert event in said
+
+
 def test_a_selector_is_written_only_where_the_processor_would_load_it(
     moved: str, raw: Connect
 ) -> None:
