@@ -134,13 +134,14 @@ class Gdb:
     @contextlib.contextmanager
     def _ending_on_failure(self) -> Iterator[None]:
         """End gdb where it would be left in the middle of a command."""
-        try:
-            yield
-        except CommandError:
-            raise
-        except BaseException:
-            self.close()
-            raise
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            try:
+                yield
+            except CommandError:
+                undo.pop_all()
+                raise
+            undo.pop_all()
 
     @contextlib.contextmanager
     def _taking_ctrl_c(self) -> Iterator[None]:
