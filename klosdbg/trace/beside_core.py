@@ -107,13 +107,6 @@ class StopsBesideCore:
             source=source,
             stub=task.entry,
             out=out,
-            handler=None,
-            back=None,
-            tlb_flush=None,
-            eoi=None,
-            resumed=None,
-            depth=1,
-            process=None,
             stub_symbol=self._facts.symbol(task.entry),
         )
         return self._told(lambda: event, self._running())

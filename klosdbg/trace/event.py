@@ -101,14 +101,14 @@ class Event:
     error_code: int | None
     source: Place
     stub: int | None
-    out: Transfer | None
-    handler: int | None
-    back: Back | None
-    tlb_flush: bool | None
-    eoi: bool | None
-    resumed: Resumed | None
-    depth: int
-    process: str | None
+    out: Transfer | None = None
+    handler: int | None = None
+    back: Back | None = None
+    tlb_flush: bool | None = None
+    eoi: bool | None = None
+    resumed: Resumed | None = None
+    depth: int = 1
+    process: str | None = None
     pid: int | None = None
     tid: int | None = None
     cr2: int | None = None
