@@ -38,7 +38,8 @@ class Tss:
 
     ``fields`` holds the manual's fields in its order, None where the limit or memory ends before.
     ``redirection`` is the map of virtual-8086 interrupts that go to the real-mode IVT (bit 0) or to
-    the protected-mode handler (bit 1): the 32 bytes under ``iomap_base``, used when CR4.VME is set.
+    the protected-mode handler (bit 1): the 32 bytes under a 32-bit TSS's ``iomap_base``, used when
+    CR4.VME is set.
     """
 
     raw: bytes
@@ -81,7 +82,8 @@ def decode_tss(
         fields["t"] = int(fields["t"] or 0) & 1
     iomap_base = fields.get("iomap_base")
     io = _bitmap(raw[:end], iomap_base, limit, missing)
-    return Tss(raw[:end], bits, base, limit, fields, io, _redirection(raw[:end], iomap_base))
+    redirection = _redirection(raw[:end], iomap_base) if bits == 32 else None
+    return Tss(raw[:end], bits, base, limit, fields, io, redirection)
 
 
 def _bitmap(

@@ -170,3 +170,11 @@ def test_canonical() -> None:
     assert is_canonical(0xFFFF_8000_0000_0000)
     assert not is_canonical(0xFFFF_7FFF_FFFF_FFFF)
     assert is_canonical(0xFF00_0000_0000_0000, "5-level")
+
+
+def test_long_mode_has_no_virtual_8086_interrupts() -> None:
+    """A 64-bit TSS has no map of them, wherever its I/O bitmap begins (SDM 3, 8.7)."""
+    raw = bytearray(0x2000)
+    raw[0x66:0x68] = (0x88).to_bytes(2, "little")
+    assert decode_tss(bytes(raw), 64, len(raw) - 1, 0).redirection is None
+    assert decode_tss(bytes(raw), 32, len(raw) - 1, 0).redirection == bytes(32)
