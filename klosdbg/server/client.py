@@ -27,8 +27,8 @@ class Gone(Exception):
 class Client:
     """A connected client, what it has asked for, and how it likes its answers.
 
-    ``greeted`` holds once it has sent a packet, ``waiting`` while it expects a stop reply, ``busy``
-    while a command of its runs.
+    ``greeted`` holds once it has sent a packet, ``waiting`` while it expects a stop reply,
+    ``interrupted`` if it has asked for that with 0x03, ``busy`` while a command of its runs.
     ``breakpoints`` are its ``Z0`` and ``Z1`` packets: by kind and linear address the conditions of
     which one has to hold; none where it always stops.
     ``watchpoints`` are the other ``Z`` packets: kind, linear address, size.

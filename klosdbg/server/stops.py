@@ -9,6 +9,8 @@ from klosdbg.server.hub import Hub
 from klosdbg.server.reading import values
 from klosdbg.wire.agent import AgentExpression, Machine, evaluate
 
+_SIGINT = 2
+
 
 def take_news(hub: Hub) -> list[tuple[Client, bytes]]:
     """Make the stop replies for the clients that wait for one, where a stop is news.
@@ -19,11 +21,13 @@ def take_news(hub: Hub) -> list[tuple[Client, bytes]]:
     if event is None or hub.control is None:
         return []
     if hub.controller is not None and _is_quiet(hub, hub.controller, event):
-        hub.control.resume()
-        return []
+        if not hub.controller.interrupted:
+            hub.control.resume()
+            return []
+        event = StopEvent("interrupt", _SIGINT)
     told = [client for client in hub.clients if client.waiting]
     for client in told:
-        client.waiting = False
+        client.waiting = client.interrupted = False
     return [(client, hub.stop_reply(client, event)) for client in told]
 
 
