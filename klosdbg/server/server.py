@@ -188,9 +188,11 @@ class Server:
                 self._drop(client)
 
     def _drop(self, client: Client) -> None:
-        if self._selector.get_map().get(client.socket):
-            self._selector.unregister(client.socket)
-        client.socket.close()
+        """Let a client go; once more, where Ctrl-C came in the middle."""
+        if client.socket.fileno() >= 0:
+            if self._selector.get_map().get(client.socket):
+                self._selector.unregister(client.socket)
+            client.socket.close()
         client.leaving = True
         try:
             self.hub.leave(client)
