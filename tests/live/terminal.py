@@ -42,6 +42,8 @@ class Terminal:
     def interrupt(self) -> None:
         """Press Ctrl-C while a command runs."""
         self._wait_until(signals=True)
+        # The line editor gives the terminal back a moment before it gives the signal back.
+        time.sleep(0.1)
         os.write(self._master, CTRL_C.encode())
 
     def _wait_until(self, signals: bool) -> None:
