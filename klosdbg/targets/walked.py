@@ -1,7 +1,6 @@
 """Linear memory as page tables map it, over physical memory that costs nothing to read."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from klosdbg.errors import MemoryFault
 from klosdbg.ports import Memory
@@ -11,23 +10,18 @@ from klosdbg.x86.paging import Mode, Paging, walk
 _PAGE = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Where a page is, as long as the entries that said so have not changed."""
-
-    entries: list[tuple[int, int]]
-    contents: list[bytes]
-    frame: int | None
-
-
 class WalkedMemory:
-    """Linear memory as the page tables of CR3 map it now. Linear addresses are physical without."""
+    """Linear memory as the page tables of CR3 map it now. Linear addresses are physical without.
+
+    Where a page is stays known as long as no entry has changed that said so of any.
+    """
 
     def __init__(self, physical: Memory, cpu: Callable[[], Cpu]) -> None:
         self._physical = physical
         self._cpu = cpu
         self._paging: Paging | None = None
-        self._pages: dict[int, _Known] = {}
+        self._frames: dict[int, int | None] = {}
+        self._entries: dict[tuple[int, int], bytes] = {}
 
     def read(self, address: int, size: int) -> bytes:
         """Read exactly ``size`` bytes, or raise ``MemoryFault``."""
@@ -47,13 +41,11 @@ class WalkedMemory:
         return [_join(found, parts) for found in places]
 
     def _forget_what_changed(self, paging: Paging) -> None:
-        if paging != self._paging:
+        held = self._entries
+        if paging != self._paging or self._physical.read_many([*held]) != [*held.values()]:
             self._paging = paging
-            self._pages.clear()
-        entries = [entry for known in self._pages.values() for entry in known.entries]
-        contents = [content for known in self._pages.values() for content in known.contents]
-        if self._physical.read_many(entries) != contents:
-            self._pages.clear()
+            self._frames.clear()
+            self._entries.clear()
 
     def _places(self, address: int, size: int) -> list[tuple[int, int]] | None:
         places: list[tuple[int, int]] = []
@@ -71,18 +63,19 @@ class WalkedMemory:
         return places
 
     def _frame(self, page: int) -> int | None:
-        known = self._pages.get(page)
-        if known is None:
-            known = self._pages[page] = self._walk(page)
-        return known.frame
+        if page not in self._frames:
+            self._frames[page] = self._walk(page)
+        return self._frames[page]
 
-    def _walk(self, page: int) -> _Known:
+    def _walk(self, page: int) -> int | None:
+        """Walk, and keep what was read; what was read before and has changed is seen next time."""
         assert self._paging is not None
         found = walk(self._read_entry, page, self._paging)
         size = 4 if self._paging.mode in ("32-bit", "PSE") else 8
-        entries = [(step.address, size) for step in found.steps]
-        contents = [step.entry.raw.to_bytes(size, "little") for step in found.steps]
-        return _Known(entries, contents, found.physical)
+        for step in found.steps:
+            content = step.entry.raw.to_bytes(size, "little")
+            self._entries.setdefault((step.address, size), content)
+        return found.physical
 
     def _read_entry(self, address: int, size: int) -> bytes | None:
         return self._physical.read_many([(address, size)])[0]
