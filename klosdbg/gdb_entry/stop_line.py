@@ -92,7 +92,7 @@ class _Stops:
 
 def _of_klos(session: Session, facts: KlosFacts, cpu: Cpu) -> Iterator[str]:
     memory = session.target.linear
-    places = [*facts.running_requests(), facts.esp0_request(), (facts.offset("dsos"), 2)]
+    places = [*facts.running_requests(), facts.esp0_at, (facts.offset("dsos"), 2)]
     depth, thread, esp0, dsos = memory.read_many(places)
     running = facts.running(depth, thread)
     begins = facts.vector_at(cpu.linear_pc)

@@ -2,8 +2,8 @@
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from klosdbg.klos.abi import KlosInfo, KlosName, KlosProcess
 from klosdbg.klos.constants import IRQS
@@ -21,18 +21,21 @@ ORIGINS: Mapping[int, Origin] = {
     KlosOrigin.GATE: "gate",
 }
 _OFFSETS = {m.name: m.offset for m in members(KlosInfo)}
-_RUNNING = struct.Struct("<IIII")
+_RUNNING = struct.Struct("<III")
 _IDS = struct.Struct("<II")
 _TSS_ESP0 = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Who runs: event depth, and process and thread, 0 while the processor idles."""
+class Running(NamedTuple):
+    """Who runs: event depth, and process and thread, 0 while the processor idles.
+
+    ``thread`` is the linear address of the thread's record.
+    """
 
     depth: int
     pid: int
     tid: int
+    thread: int = 0
 
 
 class KlosFacts:
@@ -50,6 +53,9 @@ class KlosFacts:
         self._symbols = symbols
         self._names: dict[int, str | None] = {}
         self._stubs = read_numbers(target, self.info.stubs, 4, "stubs")
+        self._running_at = self.offset("event_depth"), _RUNNING.size
+        self.esp0_at = self.info.tss + _TSS_ESP0, 4
+        """Where TSS.ESP0 is, as ``(address, size)``."""
 
     def offset(self, field: str) -> int:
         """Give the linear address of a field of ``klos_info``."""
@@ -88,24 +94,30 @@ class KlosFacts:
     def running_requests(self) -> list[tuple[int, int]]:
         """List what ``running`` wants to be read, as ``(address, size)``."""
         thread = self._last_thread or self.address
-        return [(self.offset("event_depth"), _RUNNING.size), (thread, _IDS.size)]
+        return [self._running_at, (thread, _IDS.size)]
 
     def running(self, raw: bytes | None, ids: bytes | None) -> Running:
         """Tell who runs from what ``running_requests`` read."""
         if raw is None:
             return Running(0, 0, 0)
-        depth, thread, _pid, _off = _RUNNING.unpack(raw)
+        depth, thread, _pid = _RUNNING.unpack(raw)
         if not thread:
             return Running(depth, 0, 0)
         if thread != self._last_thread or ids is None:
             ids = self._at_stop.read_many([(thread, _IDS.size)])[0]
             self._last_thread = thread
         tid, pid = (0, 0) if ids is None else _IDS.unpack(ids)
-        return Running(depth, pid, tid)
+        return Running(depth, pid, tid, thread)
 
-    def esp0_request(self) -> tuple[int, int]:
-        """Where TSS.ESP0 is, as ``(address, size)``."""
-        return self.info.tss + _TSS_ESP0, 4
+    def still_running(self, raw: bytes, before: Running) -> Running:
+        """Tell who runs, of the first of them, where only the core and its handlers ran since.
+
+        A thread's record is not used again meanwhile.
+        """
+        depth, thread, pid = _RUNNING.unpack(raw)
+        if thread == before.thread and pid == before.pid:
+            return Running(depth, pid, before.tid, thread)
+        return self.running(raw, None)
 
     def source(self, origin: Origin, cs: int, eip: int, ss: int, esp: int) -> Place:
         """Say where an event hit; in the idle loop there is nothing that was pushed."""

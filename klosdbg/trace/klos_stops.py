@@ -2,14 +2,16 @@
 
 The outward transfer is a breakpoint only while no event is under way, and its block's start instead
 of it while one is; so the guest never resumes from an armed breakpoint, and needs no step off it.
+What need not move stays armed: each packet costs as much as the work between two.
 A stop keeps bytes; the event is built of them while the guest runs on.
 """
 
 import struct
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple, cast
 
 from klosdbg.errors import CommandError
 from klosdbg.klos.abi import KlosFrame
@@ -54,22 +56,23 @@ class KlosStops:
         self._vectors = frozenset(vectors)
         self._pending: list[_Outward] = []
         self._numbers = numbers
-        self._idle = self._before if vectors else frozenset(self._out)
+        self._leaving = frozenset(self._out) | self._ends.keys()
+        self._idle = self._before if vectors else self._leaving
         self._busy = self._before | self._ends.keys()
         self.wanted = self._idle
 
     def guesses(self) -> list[tuple[int, int]]:
         """Say what memory the next stop will probably want, as ``(address, size)``."""
         if self._pending:
-            return self._wanted_at_end(self._pending[-1].frame)
+            return self._wanted_at_end(self._pending[-1])
         return self._wanted_outward(self._last_stack)
 
     def _wanted_outward(self, stack: int) -> list[tuple[int, int]]:
         frame = (stack, _FAR_RETURN.size + _FRAME)
-        return [frame, self._facts.esp0_request(), *self._facts.running_requests()]
+        return [frame, self._facts.esp0_at, *self._facts.running_requests()]
 
-    def _wanted_at_end(self, frame_at: int) -> list[tuple[int, int]]:
-        return [(frame_at, _FRAME), *self._facts.running_requests()]
+    def _wanted_at_end(self, pending: "_Outward") -> list[tuple[int, int]]:
+        return [(pending.frame, _FRAME), self._facts.running_requests()[0]]
 
     def at(self, registers: Registers) -> list[MakesEvent]:
         """Note a stop at one of the wanted places; return what makes the events that it ends."""
@@ -77,7 +80,7 @@ class KlosStops:
             return self._end(registers, self._ends[registers.pc])
         if registers.pc in self._out:
             return self._outward(registers, self._out[registers.pc])
-        self.wanted = frozenset(self._out)
+        self.wanted = self._leaving
         return []
 
     def drop(self) -> list[MakesEvent]:
@@ -92,9 +95,11 @@ class KlosStops:
         raw, esp0, *who = self._read(self._wanted_outward(registers.stack))
         self._last_stack = registers.stack
         gone = [self._given_up(p) for p in self._pending if p.frame <= frame_at]
-        self._pending = [p for p in self._pending if p.frame > frame_at]
+        if self._pending:
+            self._pending = [p for p in self._pending if p.frame > frame_at]
         if not self._vectors or int.from_bytes(raw[_VECTOR], "little") in self._vectors:
-            running, process = self._who(who)
+            running = self._facts.running(*who)
+            process = self._facts.process(running.pid)
             seq = next(self._numbers)
             self._pending.append(_Outward(seq, now, frame_at, out, raw, esp0, running, process))
         self.wanted = self._busy if self._pending else self._idle
@@ -106,21 +111,18 @@ class KlosStops:
         ended = [self._ended(p, idle) for p in self._pending if p.frame == frame_at]
         gone = [self._given_up(p) for p in self._pending if p.frame < frame_at]
         self._pending = [p for p in self._pending if p.frame > frame_at]
-        self.wanted = self._busy if self._pending else self._idle
+        self.wanted = self._busy if self._pending else self._idle - {registers.pc}
         return gone + ended
 
     def _given_up(self, pending: "_Outward") -> MakesEvent:
         return partial(self._event, pending)
 
     def _ended(self, pending: "_Outward", idle: bool) -> MakesEvent:
-        raw, *who = self._read(self._wanted_at_end(pending.frame))
-        running, process = self._who(who)
+        raw, runs = self._read(self._wanted_at_end(pending))
+        running = self._facts.still_running(runs, pending.running)
+        process = self._facts.process(running.pid)
         end = _End(time.monotonic_ns(), idle, raw, running, process)
         return partial(self._whole_event, pending, end)
-
-    def _who(self, raw: list[bytes]) -> tuple[Running, str | None]:
-        running = self._facts.running(*raw)
-        return running, self._facts.process(running.pid)
 
     def _event(self, pending: "_Outward") -> Event:
         facts, running, out = self._facts, pending.running, pending.out
@@ -163,13 +165,12 @@ class KlosStops:
 
     def _read(self, requests: list[tuple[int, int]]) -> list[bytes]:
         found = self._memory.read_many(requests)
-        if any(raw is None for raw in found):
+        if None in found:
             raise CommandError("the event core's stack cannot be read: is this another image?")
-        return [raw for raw in found if raw is not None]
+        return cast(list[bytes], found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outward:
+class _Outward(NamedTuple):
     """What was read where an event left for its handler: ``since`` in ns, ``frame`` linear.
 
     ``raw`` is what the far return pops, and the frame behind it; ``esp0`` is TSS.ESP0's bytes.
@@ -185,8 +186,7 @@ class _Outward:
     process: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
+class _End(NamedTuple):
     """What was read where an event ended: ``at`` in ns, ``raw`` is the frame's bytes."""
 
     at: int

@@ -1,7 +1,7 @@
 """Reading few registers quickly at a stop, by one set of names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from klosdbg.errors import KlosdbgError
 from klosdbg.ports import Memory, Target
@@ -12,11 +12,9 @@ from klosdbg.x86.cpu import Cpu
 _VM = 1 << 17
 _PE = 1
 _NAMES = frozenset(("eip", "rip", "esp", "rsp", "cs", "ss", "cr0", "cr2", "cr3"))
-_WIDE = (("eip", "rip"), ("esp", "rsp"))
 
 
-@dataclass(frozen=True, slots=True)
-class Registers:
+class Registers(NamedTuple):
     """Where the guest stands. ``pc`` and ``stack`` are linear; ``real`` is real mode."""
 
     pc: int
@@ -68,17 +66,14 @@ class QuickRegisters:
         """Read the registers that an event is told by, and memory that may be wanted with them."""
         values = self._values(guesses or [])
         cs, ss = values["cs"], values["ss"]
+        pc = values["eip"] if "eip" in values else values["rip"]
+        stack = values["esp"] if "esp" in values else values["rsp"]
         real = not values["cr0"] & _PE
-        pc, stack = (_wide(values, *names) for names in _WIDE)
-        return Registers(
-            pc=(cs << 4) + pc if real else self.base(cs) + pc,
-            stack=(ss << 4) + (stack & 0xFFFF) if real else self.base(ss) + stack,
-            cs=cs,
-            ss=ss,
-            cr2=values.get("cr2", 0),
-            cr3=values.get("cr3", 0),
-            real=real,
-        )
+        if real:
+            pc, stack = (cs << 4) + pc, (ss << 4) + (stack & 0xFFFF)
+        else:
+            pc, stack = self.base(cs) + pc, self.base(ss) + stack
+        return Registers(pc, stack, cs, ss, values.get("cr2", 0), values.get("cr3", 0), real)
 
     def forget(self) -> None:
         """Look the bases of segments up anew: the guest has changed its tables."""
@@ -129,7 +124,3 @@ def cpl_of(cs: int, eflags: int) -> int:
 
 def _control(cpu: Cpu) -> Mapping[str, int]:
     return {"eip": cpu.eip, "cr0": cpu.cr0, "cr2": cpu.cr2, "cr3": cpu.cr3}
-
-
-def _wide(values: Mapping[str, int], narrow: str, wide: str) -> int:
-    return values[narrow] if narrow in values else values[wide]

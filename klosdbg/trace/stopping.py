@@ -125,10 +125,9 @@ class StoppingRecorder:
         control = self._control()
         for address in self._armed - wanted:
             control.remove(address)
-            self._armed -= {address}
         for address in wanted - self._armed:
             control.insert(address)
-            self._armed |= {address}
+        self._armed = wanted
 
     def _control(self) -> RunControl:
         if self._target.control is None:
