@@ -1,7 +1,7 @@
 """Run control through a GDB stub: breakpoints at linear addresses, steps, stops."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 
 from klosdbg.errors import TargetError, TargetLost, TargetTimeout
@@ -105,15 +105,16 @@ class RspControl:
     def step_back(self) -> StopEvent:
         """Go back one instruction. The emulator replays from the start, which may take seconds."""
         self._require_alive()
-        self._go_back(b"bs", [])
+        self._go_back(b"bs", ())
         self._stepping = True
         return self._wait_back()
 
     def resume_back(self) -> None:
         """Let the guest run backwards, to a breakpoint or to where its recording began."""
         self._require_alive()
-        self._go_back(b"bc", [*self._changes()])
-        self._armed = frozenset(self._wanted)
+        wanted = frozenset(self._wanted)
+        self._go_back(b"bc", _changes(self._armed, wanted)[0])
+        self._armed = wanted
 
     def back_to_write(self, address: int, size: int) -> StopEvent:
         """Run backwards to the last write to a linear address, passing breakpoints."""
@@ -121,12 +122,12 @@ class RspControl:
         watch = b"2,%x,%x" % (address, size)
         taken = [b"z0,%x,1" % armed for armed in sorted(self._armed)]
         self._armed = frozenset()
-        self._go_back(b"bc", [*taken, b"Z" + watch])
+        self._go_back(b"bc", (*taken, b"Z" + watch))
         stop = self._wait_back()
         self._stub.ask(b"z" + watch)
         return stop
 
-    def _go_back(self, action: bytes, changes: list[bytes]) -> None:
+    def _go_back(self, action: bytes, changes: tuple[bytes, ...]) -> None:
         """Send the changes first, then go: a stub that refuses one stays where it is."""
         for change in changes:
             if self._stub.ask(change) != b"OK":
@@ -184,18 +185,15 @@ class RspControl:
         with interrupts_deferred:
             return self._note(parse_stop(self._stub.take_stop()))
 
-    def _changes(self) -> Mapping[bytes, int]:
-        return _requests(self._armed, frozenset(self._wanted))
-
     def _go(self) -> None:
-        changes = self._changes()
-        replies = self._stub.resume([*changes], b"c")
+        wanted = frozenset(self._wanted)
+        packets, addresses = _changes(self._armed, wanted)
+        replies = self._stub.resume(packets, b"c")
         self._stepping = False
-        self._armed = frozenset(self._wanted)
-        outcome = zip(changes.values(), replies, strict=True)
-        refused = [address for address, reply in outcome if reply != b"OK"]
-        if refused:
-            self._refuse(refused)
+        self._armed = wanted
+        if replies.count(b"OK") < len(replies):
+            outcome = zip(addresses, replies, strict=True)
+            self._refuse([address for address, reply in outcome if reply != b"OK"])
 
     def _refuse(self, refused: list[int]) -> None:
         self.interrupt()
@@ -235,11 +233,12 @@ class RspControl:
 
     def _require_alive(self) -> None:
         self._require_stopped("let it run once more")
-        if self.wait(0).reason == "shutdown":
+        last = self.wait(0) if self._stub.resumed else self._last
+        if last.reason == "shutdown":
             raise TargetError("the guest has shut down: 'reset' starts it again")
 
     def _require_stopped(self, wish: str) -> None:
-        if self._stub.running:
+        if self._stub.resumed and self._stub.running:
             raise TargetError(f"the guest is running: interrupt it before you {wish}")
 
     def _is(self, state: str) -> bool:
@@ -252,7 +251,10 @@ class RspControl:
 
 
 @lru_cache(maxsize=64)
-def _requests(armed: frozenset[int], wanted: frozenset[int]) -> Mapping[bytes, int]:
-    """Make the requests that move breakpoints, each with its address; a trace's alternate."""
+def _changes(
+    armed: frozenset[int], wanted: frozenset[int]
+) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
+    """Make the packets that move breakpoints, and the address of each; a trace's alternate."""
     gone, new = sorted(armed - wanted), sorted(wanted - armed)
-    return {b"z0,%x,1" % at: at for at in gone} | {b"Z0,%x,1" % at: at for at in new}
+    packets = [b"z0,%x,1" % at for at in gone] + [b"Z0,%x,1" % at for at in new]
+    return tuple(packets), (*gone, *new)

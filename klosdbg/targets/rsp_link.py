@@ -1,10 +1,14 @@
 """One connection to a GDB stub: requests, replies in order, and stop replies apart from them."""
 
+import math
+import os
 import select
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from klosdbg.errors import ProtocolError, TargetLost, UsageError
 from klosdbg.targets.interrupts import interrupts_deferred
@@ -23,8 +27,14 @@ from klosdbg.wire.rsp_replies import garbage, is_stop
 CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 10.0
 
+_AWAKE = 0.002
+"""Seconds. A processor that sleeps until a stop comes takes as long to be quick again as all else
+that is done at the stop; so while they come this fast, it does not sleep."""
+_SEVERAL_CPUS = len(os.sched_getaffinity(0)) > 1
+_SEND_TIMEOUT = struct.pack("ll", int(REPLY_TIMEOUT), 0)
 _WINDOW = 64
-_RECEIVE = 1 << 18
+_FEW = 8
+_RECEIVE = 1 << 16
 _RETRIES = 3
 _MAX_OUTPUT = 1 << 16
 
@@ -78,7 +88,8 @@ class RspLink:
         name: str,
         explain: Callable[[], TargetLost | None] = lambda: None,
     ) -> None:
-        connection.settimeout(REPLY_TIMEOUT)
+        connection.settimeout(None)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         self.name = name
         self._socket = connection
         self._explain = explain
@@ -89,6 +100,7 @@ class RspLink:
         self._lost: TargetLost | None = None
         self._only_frame = b""
         self._retries = 0
+        self._brief = False
 
     def request(
         self, payload: bytes, timeout: float = REPLY_TIMEOUT, silence: str | None = None
@@ -125,8 +137,8 @@ class RspLink:
         with interrupts_deferred:
             self._begin([*before, action])
             self._stops.clear()
-            early = [encode(payload) + self._codec.acknowledge_early(1) for payload in before]
-            self._send(self._codec.take_acks() + b"".join(early) + encode(action))
+            early = _framed_few(tuple(before), self._codec.acknowledge_early(len(before))[:1])
+            self._send(self._codec.take_acks() + early + encode(action))
             replies: list[bytes] = []
             while len(replies) < len(before):
                 replies += self._receive(REPLY_TIMEOUT)
@@ -183,7 +195,7 @@ class RspLink:
                 window = payloads[sent : len(replies) + _WINDOW]
                 sent += len(window)
                 if window:
-                    self._send(self._codec.take_acks() + b"".join(map(encode, window)))
+                    self._send(self._codec.take_acks() + _frames(window))
                 replies += self._receive(timeout, silence)
             if len(replies) > len(payloads):
                 raise self._lose(garbage("one reply a request", replies[-1]))
@@ -194,9 +206,9 @@ class RspLink:
         self._retries = 0
 
     def _receive(self, timeout: float, silence: str | None = None) -> list[bytes]:
-        deadline = time.monotonic() + timeout
+        remaining, deadline = timeout, time.monotonic() + timeout
         while True:
-            if not self._readable(max(0.0, deadline - time.monotonic())):
+            if not self._readable(remaining):
                 raise self._lose(
                     TargetLost(
                         silence or f"{self.name} did not answer in {timeout:g} s: is it hung?"
@@ -204,11 +216,30 @@ class RspLink:
                 )
             if replies := self._take(self._read()):
                 return replies
+            remaining = max(0.0, deadline - time.monotonic())
 
     def _readable(self, timeout: float | None) -> bool:
         if self._lost:
             raise self._lost
-        return bool(self._poll.poll(None if timeout is None else timeout * 1000))
+        if self._poll.poll(0):
+            return True
+        return timeout != 0 and self._comes(math.inf if timeout is None else timeout)
+
+    def _comes(self, timeout: float) -> bool:
+        """Wait until there is something to read, the first moment awake if that was enough."""
+        began = time.monotonic()
+        if self._brief and self._comes_soon(began + min(_AWAKE, timeout)):
+            return True
+        left = None if timeout == math.inf else 1000 * (began + timeout - time.monotonic())
+        found = bool(self._poll.poll(left if left is None else max(0.0, left)))
+        self._brief = _SEVERAL_CPUS and time.monotonic() - began < _AWAKE
+        return found
+
+    def _comes_soon(self, deadline: float) -> bool:
+        while time.monotonic() < deadline:
+            if self._poll.poll(0):
+                return True
+        return False
 
     def _read(self) -> bytes:
         try:
@@ -259,6 +290,19 @@ class RspLink:
         self._lost = error
         self._socket.close()
         return error
+
+
+def _framed(payloads: tuple[bytes, ...], behind_each: bytes = b"") -> bytes:
+    """Frame payloads for one write."""
+    return b"".join(encode(payload) + behind_each for payload in payloads)
+
+
+_framed_few = lru_cache(maxsize=64)(_framed)
+"""What a loop over stops sends is the same again and again."""
+
+
+def _frames(payloads: Sequence[bytes]) -> bytes:
+    return (_framed_few if len(payloads) <= _FEW else _framed)(tuple(payloads))
 
 
 def _is_output(payload: bytes) -> bool:

@@ -1,6 +1,7 @@
 """Memory through a GDB stub: many ``m`` packets under way at once."""
 
 import binascii
+from functools import lru_cache
 from typing import Literal
 
 from klosdbg.errors import MemoryFault
@@ -34,18 +35,26 @@ class RspMemory:
         self, payloads: list[bytes], requests: list[tuple[int, int]]
     ) -> tuple[list[bytes], list[bytes | None]]:
         """Send other requests ahead in the same pipeline; return their replies as well."""
-        split = [self._split(address, size) for address, size in requests]
-        reads = [b"m%x,%x" % chunk for chunks in split for chunk in chunks]
-        replies = iter(self._stub.ask_memory(self._space == "physical", [*payloads, *reads]))
+        reads = _reads(tuple(requests), self._chunk, self._mask)
+        sent = [*payloads, *(packet for parts in reads for packet, _ in parts)]
+        replies = iter(self._stub.ask_memory(self._space == "physical", sent))
         first = [next(replies) for _ in payloads]
-        return first, [_join([(size, next(replies)) for _, size in chunks]) for chunks in split]
+        return first, [_join([_data(next(replies), size) for _, size in parts]) for parts in reads]
 
-    def _split(self, address: int, size: int) -> list[tuple[int, int]]:
-        mask, chunk = self._mask, self._chunk
-        if 0 < size <= chunk:
-            return [(address & mask, size)]
-        starts = range(0, size, chunk)
-        return [((address + start) & mask, min(chunk, size - start)) for start in starts]
+
+@lru_cache(maxsize=64)
+def _reads(
+    requests: tuple[tuple[int, int], ...], chunk: int, mask: int
+) -> list[list[tuple[bytes, int]]]:
+    """Make the packets that read each range, with the sizes of what they read."""
+    return [
+        [
+            (b"m%x,%x" % ((address + start) & mask, part), part)
+            for start in range(0, size, chunk)
+            for part in [min(chunk, size - start)]
+        ]
+        for address, size in requests
+    ]
 
 
 class RspMemoryWriter:
@@ -66,11 +75,18 @@ class RspMemoryWriter:
             raise MemoryFault("linear", address, len(data), "write")
 
 
-def _join(replies: list[tuple[int, bytes]]) -> bytes | None:
-    if any(reply[:1] == b"E" and is_error(reply) for _, reply in replies):
-        return None
+def _data(reply: bytes, size: int) -> bytes | None:
     try:
-        data = binascii.unhexlify(b"".join(reply for _, reply in replies))
+        data = binascii.unhexlify(reply)
     except binascii.Error:
-        raise garbage("memory in hexadecimal", replies[0][1]) from None
-    return data if all(len(reply) == 2 * size for size, reply in replies) else None
+        if is_error(reply):
+            return None
+        raise garbage("memory in hexadecimal", reply) from None
+    return data if len(data) == size else None
+
+
+def _join(parts: list[bytes | None]) -> bytes | None:
+    if len(parts) == 1:
+        return parts[0]
+    whole = [part for part in parts if part is not None]
+    return b"".join(whole) if len(whole) == len(parts) else None

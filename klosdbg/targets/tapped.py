@@ -16,7 +16,7 @@ _EIP = slice(64, 72)
 """Among the digits of QEMU's ``g`` for i386, where it is the ninth register."""
 _GENERAL, _RUN = b"$g#67", b"$c#63"
 _MEMORY = re.compile(rb"\$m([0-9a-f]+),([0-9a-f]+)#")
-_RECEIVE = 1 << 18
+_RECEIVE = 1 << 16
 
 
 class TappedSocket(socket.socket):

@@ -13,6 +13,7 @@ A receiver checks the sum over the raw bytes, then expands runs, then undoes esc
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -113,6 +114,27 @@ def encode_notification(payload: bytes) -> bytes:
     return b"%" + encode(payload)[1:]
 
 
+def _split_plain(data: bytes) -> tuple[Sequence[Ack | Packet], int, bytes]:
+    """Split off the front what is framed as ``encode`` frames it: events, packets, and the rest."""
+    events: list[Ack | Packet] = []
+    packets = 0
+    start = 0
+    while True:
+        first = start + data.startswith(b"+", start)
+        end = data.find(b"#", first)
+        body = data[first + 1 : end]
+        if end < 0 or data[first : end + 3] != encode(body):
+            return events, packets, data[start:]
+        if first > start:
+            events.append(_ACK)
+        events.append(Packet(body))
+        packets += 1
+        start = end + 3
+
+
+_split_short = lru_cache(maxsize=256)(_split_plain)
+
+
 class Codec:
     """Turn a byte stream into events.
 
@@ -150,8 +172,10 @@ class Codec:
     def feed(self, data: bytes) -> list[RspEvent]:
         """Take received bytes and return the events that they complete."""
         events: list[RspEvent] = []
-        if not self._buffer and not self._skipping:
+        if not self._buffer and not self._skipping and len(data) <= self._limit:
             data = self._feed_plain(data, events)
+            if not data:
+                return events
         self._buffer += data
         while self._buffer:
             found = self._next_event()
@@ -162,18 +186,15 @@ class Codec:
 
     def _feed_plain(self, data: bytes, events: list[RspEvent]) -> bytes:
         """Take what is framed as ``encode`` frames it off the front; return the rest."""
-        start = 0
-        while True:
-            first = start + data.startswith(b"+", start)
-            end = data.find(b"#", first)
-            body = data[first + 1 : end]
-            if end < 0 or len(body) > self._limit or data[first : end + 3] != encode(body):
-                return data[start:]
-            if first > start and self._acknowledging:
-                events.append(_ACK)
-            events.append(Packet(body))
-            self._acknowledge(b"+")
-            start = end + 3
+        found, packets, rest = _split_short(data) if len(data) <= _SHORT else _split_plain(data)
+        if self._acknowledging:
+            events += found
+            early = min(packets, self._acks_sent_early)
+            self._acks_sent_early -= early
+            self._acks += b"+" * (packets - early)
+        else:
+            events += [event for event in found if event is not _ACK]
+        return rest
 
     def _next_event(self) -> list[RspEvent] | None:
         if self._skipping:

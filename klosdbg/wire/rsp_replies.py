@@ -15,6 +15,7 @@ _SHOWN = 40
 _HEX = re.compile(rb"[0-9a-fA-F]*")
 _NUMBER = re.compile(r"[0-9a-fA-F]+")
 _ERROR = re.compile(rb"E(?:[0-9a-fA-F]{2}|\..*)", re.DOTALL)
+_STOPS = b"TSWX"
 _STOP = re.compile(rb"(?:[TS][0-9a-fA-F]{2}|[WX][0-9a-fA-F])")
 _WATCHES: dict[str, Literal["watch", "rwatch", "awatch"]] = {
     "watch": "watch",
@@ -76,7 +77,7 @@ def is_error(payload: bytes) -> bool:
 
 def is_stop(payload: bytes) -> bool:
     """Tell whether a payload is a stop reply, which no other reply can be mistaken for."""
-    return _STOP.match(payload) is not None
+    return payload[:1] in _STOPS and _STOP.match(payload) is not None
 
 
 def parse_hex(payload: bytes, what: str) -> bytes:

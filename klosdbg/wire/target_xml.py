@@ -5,8 +5,9 @@ must not shift the numbers of those that follow. Documents may name a DTD but no
 """
 
 import binascii
+import struct
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
@@ -17,6 +18,7 @@ from klosdbg.wire.rsp_replies import garbage
 
 MAX_REGISTERS = 1024
 MAX_BITS = 4096
+_CODES = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +66,49 @@ class TargetDescription:
 
         With ``names``, only those are decoded.
         """
-        by_name = self._by_name
-        picked = [by_name[name] for name in names if name in by_name] if names else self.registers
-        known = [r for r in picked if b"x" not in payload[2 * r.offset : 2 * (r.offset + r.size)]]
         try:
             raw = binascii.unhexlify(payload.replace(b"x", b"0")[: len(payload) & ~1])
         except ValueError:
             raise garbage("registers in hexadecimal", payload) from None
-        return {
-            r.name: int.from_bytes(raw[r.offset : r.offset + r.size], "little")
-            for r in known
-            if r.offset + r.size <= len(raw)
-        }
+        picked, layout = self._pick(frozenset(names))
+        if layout is None or len(raw) < layout.size or b"x" in payload:
+            return _decode_each(picked.values(), raw, payload)
+        return dict(zip(picked, layout.unpack_from(raw), strict=True))
+
+    def _pick(self, names: frozenset[str]) -> "_Picked":
+        if names not in self._picks:
+            picked = {r.name: r for r in self.registers if r is self.find(r.name)}
+            if names:
+                picked = {name: r for name, r in picked.items() if name in names}
+            self._picks[names] = picked, _layout(picked.values())
+        return self._picks[names]
+
+    @cached_property
+    def _picks(self) -> dict[frozenset[str], "_Picked"]:
+        return {}
+
+
+_Picked = tuple[Mapping[str, Register], struct.Struct | None]
+"""Registers by name, in the order of ``g``, and how to decode them all at once, if one can."""
+
+
+def _layout(registers: Iterable[Register]) -> struct.Struct | None:
+    codes, at = "<", 0
+    for register in registers:
+        if register.bits not in _CODES:
+            return None
+        codes += f"{register.offset - at}x{_CODES[register.bits]}"
+        at = register.offset + register.size
+    return struct.Struct(codes)
+
+
+def _decode_each(registers: Iterable[Register], raw: bytes, payload: bytes) -> dict[str, int]:
+    return {
+        r.name: int.from_bytes(raw[r.offset : r.offset + r.size], "little")
+        for r in registers
+        if r.offset + r.size <= len(raw)
+        and b"x" not in payload[2 * r.offset : 2 * (r.offset + r.size)]
+    }
 
 
 def included(document: bytes) -> list[str]:
