@@ -26,7 +26,7 @@ from klosdbg.trace.ring import RingRecorder
 from klosdbg.trace.stopping import StoppingRecorder
 from klosdbg.trace.tracer import Tracer
 
-_STOPS, _ROUNDS = 200, 15
+_STOPS, _ROUNDS = 100, 31
 _BUSY, _WORK = "run:touch:1000000", "attacks"
 _PATIENCE = 60.0
 

@@ -1,5 +1,6 @@
 """How fast klosdbg is, as ratios within one run: absolute times say more about the machine."""
 
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,11 +68,12 @@ class TracedGuest:
 def alternate(first: Loop, second: Loop, stops: int, rounds: int) -> float:
     """Let both take turns, once for nothing; return the second's time a stop / the first's.
 
-    Whatever else the machine does meanwhile then hits both, and the median passes over the rest.
+    Whatever else the machine does for a while hits both of a turn, and the median of the turns
+    passes over the rest.
     """
-    turns = [(first(stops), second(stops)) for _ in range(rounds + 1)][1:]
-    mine, others = (sorted(turn[side] for turn in turns)[rounds // 2] for side in (0, 1))
-    return others / mine
+    first(stops), second(stops)
+    ratios = [1 / first(stops) * second(stops) for _ in range(rounds)]
+    return statistics.median(ratios)
 
 
 def compare_decoding_again(raw: bytes) -> Measured:
