@@ -232,7 +232,7 @@ class RspLink:
             return True
         left = None if timeout == math.inf else 1000 * (began + timeout - time.monotonic())
         found = bool(self._poll.poll(left if left is None else max(0.0, left)))
-        self._brief = _SEVERAL_CPUS and time.monotonic() - began < _AWAKE
+        self._brief = found and _SEVERAL_CPUS and time.monotonic() - began < _AWAKE
         return found
 
     def _comes_soon(self, deadline: float) -> bool:
