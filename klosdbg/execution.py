@@ -90,7 +90,7 @@ def _nobody_waits(session: Session, event: StopEvent, own: bool) -> bool:
     if linear in session.awaited:
         return False
     here = [b for b in session.breakpoints if b.address == linear]
-    return not any(b.condition is None or b.condition() for b in here) if here else own
+    return not any(b.holds() for b in here) if here else own
 
 
 def wait_for_event(session: Session, timeout: float | None) -> StopEvent | None:
@@ -280,7 +280,8 @@ def _step_out(session: Session) -> Stop:
 def _hit(session: Session, event: StopEvent, linear: int) -> Breakpoint | None:
     if event.reason not in ("breakpoint", "step", "signal"):
         return None
-    return next((b for b in session.breakpoints if b.address == linear), None)
+    here = (b for b in session.breakpoints if b.address == linear)
+    return next((b for b in here if b.holds()), None)
 
 
 def _instruction(session: Session, cpu: Cpu) -> Instruction | None:

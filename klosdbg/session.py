@@ -27,6 +27,10 @@ class Breakpoint:
     hits: int = 0
     condition: Callable[[], bool] | None = None
 
+    def holds(self) -> bool:
+        """Tell whether a stop at its address is one that was asked for."""
+        return self.condition is None or self.condition()
+
 
 class Factories(Protocol):
     """What makes targets for commands that need another one than the session's."""

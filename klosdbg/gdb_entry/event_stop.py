@@ -18,6 +18,7 @@ from klosdbg.targets.in_gdb import shows_linear_pc
 from klosdbg.trace.at_stub import condition_at, stub_of
 from klosdbg.trace.discovery import Stub
 from klosdbg.trace.expression import parse_expression
+from klosdbg.trace.saved_task import read_saved_task
 
 
 def register() -> None:
@@ -39,7 +40,9 @@ def _quoted(text: str) -> str:
 
 
 def _check_base(session: Session, stub: Stub) -> None:
-    base = getattr(read_selector(session.target, stub.selector).descriptor, "base", 0)
+    task = stub.kind == "task-gate"
+    cs = read_saved_task(session.target, stub.selector).cs if task else stub.selector
+    base = getattr(read_selector(session.target, cs).descriptor, "base", 0)
     if base and not shows_linear_pc():
         raise CommandError(
             f"the stub's code has base {base:#x}, where gdb misses breakpoints on QEMU's own "

@@ -12,6 +12,7 @@ from klosdbg.trace.expression import Expression
 from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.trace.plain_stops import read_frame
 from klosdbg.trace.registers import QuickRegisters
+from klosdbg.trace.task_stops import switched
 
 _PAGE_FAULT = 14
 
@@ -19,9 +20,8 @@ _PAGE_FAULT = 14
 def stub_of(target: Target, vector: int) -> Stub:
     """Find a vector's stub in the live IDT, or raise ``CommandError``."""
     stub = discover(target).stubs.get(vector)
-    if stub is None or stub.kind == "task-gate":
-        kind = "a task gate" if stub else "no present gate"
-        raise CommandError(f"vector {vector} has {kind}, so no stub to stop at: see 'idt {vector}'")
+    if stub is None:
+        raise CommandError(f"vector {vector} has no gate that is present: see 'idt {vector}'")
     return stub
 
 
@@ -49,6 +49,9 @@ def _event(
     stub: Stub,
 ) -> Event:
     registers = quick.read()
+    if stub.kind == "task-gate":
+        event = switched(target, target.linear, quick, registers, stub)
+        return _of_klos(target, facts, event) if facts else event
     frame = read_frame(target.linear, registers.stack, stub, registers.cpl)
     if frame is None:
         raise CommandError("the stack at the stub cannot be read: see 'regs' and 'tss'")

@@ -1,6 +1,7 @@
 """What leads from an event to its handler and back, found in the live tables and the code alone."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -8,12 +9,12 @@ from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.ports import Target
 from klosdbg.read import read_cpu, read_gdt, read_idt, read_ivt, read_ldt, read_selector
 from klosdbg.trace.flow import Exit, Flow
+from klosdbg.trace.saved_task import read_saved_task
 from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.descriptor import Descriptor, Gate, SystemSegment
+from klosdbg.x86.descriptor import Descriptor, Gate
 from klosdbg.x86.table import Table
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
-_TSS_EIP = 0x20
 _WAYS_BACK = ("iret", "hlt")
 
 
@@ -21,8 +22,8 @@ _WAYS_BACK = ("iret", "hlt")
 class Stub:
     """What a vector's gate leads to. ``entry`` is linear; ``exits`` are the far transfers reached.
 
-    ``bits`` is the width of what the processor pushes; a task gate pushes nothing. ``kind`` is
-    ``ivt`` in real mode, where there are no gates.
+    ``bits`` is the width of what the processor pushes; a task gate pushes no more than an error
+    code, and ``selector`` is its TSS's. ``kind`` is ``ivt`` in real mode, which has no gates.
     """
 
     vector: int
@@ -58,11 +59,6 @@ class EventPaths:
     stubs: Mapping[int, Stub]
     return_gate: ReturnGate | None
     real: bool = False
-
-    @property
-    def entries(self) -> frozenset[int]:
-        """The linear addresses that events begin at; a task gate's is no stack frame's."""
-        return frozenset(s.entry for s in self.stubs.values() if s.kind != "task-gate")
 
     @property
     def outward(self) -> tuple[Exit, ...]:
@@ -126,14 +122,11 @@ def _mask(bits: int) -> int:
 
 
 def _task(target: Target, vector: int, gate: Gate) -> Iterator[Stub]:
-    try:
-        tss = read_selector(target, gate.target_selector).descriptor
-        if isinstance(tss, SystemSegment):
-            raw = target.linear.read(tss.base + _TSS_EIP, 4)
-            start = int.from_bytes(raw, "little")
-            yield Stub(vector, gate.kind, gate.dpl, gate.target_selector, start, 32, ())
-    except KlosdbgError:
-        return
+    with suppress(KlosdbgError):
+        task = read_saved_task(target, gate.target_selector)
+        base = getattr(read_selector(target, task.cs).descriptor, "base", 0)
+        start = (base + task.eip) & _mask(32)
+        yield Stub(vector, gate.kind, gate.dpl, gate.target_selector, start, task.bits, ())
 
 
 def _return_gate(target: Target, cpu: Cpu, flow: Flow) -> ReturnGate | None:

@@ -19,6 +19,7 @@ from klosdbg.trace.flow import Exit, Flow
 from klosdbg.trace.funnel import Arrival, funnel
 from klosdbg.trace.pending import Pending
 from klosdbg.trace.registers import QuickRegisters, Registers, cpl_of
+from klosdbg.trace.task_stops import TaskStops
 
 _STACK_SPAN = 64 << 10
 _MOST_PENDING = 256
@@ -53,7 +54,7 @@ class _Places:
 
 
 class PlainStops:
-    """Follow the events of any guest from stop to stop; ``wanted`` is where to stop."""
+    """Follow the events of any guest from stop to stop; ``wanted`` is where to stop next."""
 
     def __init__(
         self,
@@ -71,10 +72,12 @@ class PlainStops:
         self._pending: dict[int, Pending] = {}
         self._numbers = numbers
         self._places: dict[bool, _Places] = {}
+        self._tasks = TaskStops(memory, target, registers, numbers)
+        self._in_task: frozenset[int] = frozenset()
         self.wanted: frozenset[int] = frozenset()
         self.follow(paths)
-        if not self._places[paths.real].entries:
-            raise CommandError("none of these vectors has a gate that stays in its task: see 'idt'")
+        if not self.wanted:
+            raise CommandError("none of these vectors has a gate that is present: see 'idt'")
 
     def follow(self, paths: EventPaths) -> None:
         """Stop at these paths, in place of the last ones of the same mode."""
@@ -82,14 +85,19 @@ class PlainStops:
         entries = {s.entry for s in inside if self._wants(s.vector)}
         own = [s for s in inside if s.entry in entries]
         exits = [e for e in (*paths.outward, *paths.inward) if e.kind in _FAR]
+        flow = Flow(self._target.linear)
         self._places[paths.real] = _Places(
-            funnel(own, Flow(self._target.linear)),
+            funnel(own, flow),
             {e.address: e for e in exits},
             paths.return_gate,
             max((s.bits for s in own), default=32),
         )
         places = self._places.values()
-        self.wanted = frozenset(at for p in places for at in (*p.entries, *p.exits))
+        self._in_task = frozenset(at for p in places for at in (*p.entries, *p.exits))
+        if not paths.real:
+            tasks = [s for s in paths.stubs.values() if s.kind == "task-gate"]
+            self._tasks.follow([s for s in tasks if self._wants(s.vector)], flow)
+        self.wanted = self._in_task | self._tasks.wanted
 
     def _wants(self, vector: int) -> bool:
         return not self._vectors or vector in self._vectors
@@ -101,6 +109,9 @@ class PlainStops:
     def at(self, registers: Registers) -> list[MakesEvent]:
         """Note a stop at one of the wanted places; return what makes the events that it ends."""
         done: list[Event] = []
+        if registers.pc in self._tasks.wanted and not registers.real:
+            done += self._tasks.at(registers, len(self._pending))
+            self.wanted = self._in_task | self._tasks.wanted
         places = self._places.get(registers.real)
         if places and registers.pc in places.entries:
             done += self._begin(registers, places.entries[registers.pc])
@@ -111,7 +122,8 @@ class PlainStops:
     def drop(self) -> list[MakesEvent]:
         """Give up the events that are under way, as having never come back."""
         dropped, self._pending = self._pending, {}
-        return [partial(replace, pending.event) for pending in dropped.values()]
+        events = [*(pending.event for pending in dropped.values()), *self._tasks.drop()]
+        return [partial(replace, event) for event in events]
 
     def _begin(self, registers: Registers, arrivals: tuple[Arrival, ...]) -> list[Event]:
         stubs, stack = self._arrived(registers, arrivals)

@@ -55,6 +55,15 @@ def test_a_double_fault_is_an_event(driver: Driver) -> None:
     assert "task switch at idt+0x40, ring 3 to 0" in driver.line("events show --tree --vector DF")
 
 
+def test_a_stop_at_a_double_fault(driver: Driver) -> None:
+    """Where its task begins, and of the program that the TSS says was left."""
+    driver.line("b event 8 if process == 'nobody'")
+    driver.line("b event 8 if cpl == 3 and error_code == 0 and process != None")
+    driver.line(NO_RING0_STACK)
+    stop = driver.models("c")
+    assert (stop["linear"], stop["breakpoint"]) == (address(driver, "double_fault_entry"), 2)
+
+
 def test_the_benchmarks_traps_are_events(driver: Driver) -> None:
     """They stay in ring 0, and come back with an IRET to where they were made."""
     session = driver.session

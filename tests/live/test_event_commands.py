@@ -112,7 +112,6 @@ def process_name(driver: Driver) -> str:
         ("events start --ring --stopping", "exclude each other"),
         ("events stop", "no events are being recorded"),
         ("events show", "no events were recorded"),
-        ("b event 8", "task gate"),
         ("b event 11 when cpl == 3", "write 'if'"),
         ("b event 11 if", "write 'if'"),
         ("b event 11 if process == attacker", "if it is text"),
