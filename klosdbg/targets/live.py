@@ -94,7 +94,7 @@ def connect(target: str, qmp: str | None = None) -> Target:
     with ExitStack() as undo:
         undo.callback(connection.close)
         was_running = connection.status() == "running"
-        rsp = open_rsp(target, revive=connection.reset, was_running=was_running)
+        rsp = open_rsp(target, resets=connection, was_running=was_running)
         undo.pop_all()
         return add_qmp(rsp, connection)
 

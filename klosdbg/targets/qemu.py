@@ -102,7 +102,7 @@ class QemuProcess:
         """Connect to its stub and, when first needed, to its QMP; ``wrap`` may tap the former."""
         qmp = Qmp(f"unix:{self._path(_QMP)}", self.last_words)
         link = RspLink(wrap(self.connect()), self._name, self.last_words)
-        target = add_qmp(greet(link, revive=qmp.reset), qmp)
+        target = add_qmp(greet(link, resets=qmp), qmp)
         if self._ram:
             target = add_ram(target, self._ram)
 

@@ -77,12 +77,19 @@ class Qmp:
         """Reset a machine whose resets are shut-downs (``-action reboot=shutdown``).
 
         SeaBIOS answers a reset with one of its own (or two in quick succession), which has to pass:
-        resets are shut-downs again after the first that comes from the guest.
+        resets are shut-downs again a moment after the first that comes from the guest, or as soon
+        as somebody knows that the firmware has done (``settle``).
         """
         self.execute("set-action", reboot="reset")
         worker, client = self._connected()
         worker.start(_shut_down_after_next_reset(client))
         self.execute("system_reset")
+
+    def settle(self) -> None:
+        """Make resets shut-downs again."""
+        worker, _ = self._connected()
+        worker.cancel()
+        self.execute("set-action", reboot="shutdown")
 
     def close(self) -> None:
         """Close the connection and end its thread."""
@@ -132,14 +139,17 @@ class _Worker:
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in the background; a later one takes the place of an earlier one."""
+        self.cancel()
+        self._background = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def cancel(self) -> None:
+        """End what runs in the background."""
         if self._background:
             self._background.cancel()
-        self._background = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def stop(self, client: "QMPClient | None") -> None:
         """Disconnect, whatever state the connection is in, and end the thread."""
-        if self._background:
-            self._background.cancel()
+        self.cancel()
         if client:
             asyncio.run_coroutine_threadsafe(_disconnect(client), self._loop).result(2)
         self._loop.call_soon_threadsafe(self._loop.stop)

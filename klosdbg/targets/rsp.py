@@ -1,12 +1,12 @@
 """A live target behind a GDB stub, QEMU's above all: the ports, put together."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from klosdbg.errors import TargetError
 from klosdbg.ports import Target
-from klosdbg.targets.rsp_control import RspControl
+from klosdbg.targets.rsp_control import Resets, RspControl
 from klosdbg.targets.rsp_link import RspLink, open_socket
 from klosdbg.targets.rsp_memory import RspMemory, RspMemoryWriter
 from klosdbg.targets.rsp_registers import RspRegisters, RspRegisterWriter
@@ -37,33 +37,29 @@ class RspPorts:
     target: Target
 
 
-def open_rsp(
-    spec: str, *, revive: Callable[[], None] | None = None, was_running: bool = False
-) -> RspPorts:
+def open_rsp(spec: str, *, resets: Resets | None = None, was_running: bool = False) -> RspPorts:
     """Connect to a stub at ``host:port`` or ``unix:PATH``; ``TargetLost`` where nobody answers.
 
     ``was_running`` is what somebody else knows about the guest before this connection stopped it;
-    ``revive`` resets a machine that shuts down where others reset.
+    ``resets`` resets a machine that shuts down where others reset.
     """
-    return greet(RspLink(open_socket(spec), spec), revive=revive, was_running=was_running)
+    return greet(RspLink(open_socket(spec), spec), resets=resets, was_running=was_running)
 
 
-def greet(
-    link: RspLink, *, revive: Callable[[], None] | None = None, was_running: bool = False
-) -> RspPorts:
+def greet(link: RspLink, *, resets: Resets | None = None, was_running: bool = False) -> RspPorts:
     """Make the ports of a stub that has just been connected to."""
     with ExitStack() as undo:
         undo.callback(link.close)
-        ports = _ports(link, revive, was_running)
+        ports = _ports(link, resets, was_running)
         undo.pop_all()
         return ports
 
 
-def _ports(link: RspLink, revive: Callable[[], None] | None, was_running: bool) -> RspPorts:
+def _ports(link: RspLink, resets: Resets | None, was_running: bool) -> RspPorts:
     stub = RspStub(link)
     stub.was_running |= was_running
     registers = RspRegisters(stub)
-    control = RspControl(stub, registers.read, revive)
+    control = RspControl(stub, registers.read, resets)
     monitor = RspMonitor(stub)
     linear = RspMemory(stub, "linear")
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Protocol
 
 from klosdbg.errors import TargetError, TargetLost, TargetTimeout
 from klosdbg.ports import StopEvent, StopReason
@@ -18,6 +19,17 @@ _HLT = b"f4"
 _STEP_PATIENCE = 1.0
 _STEP_TRIES = 4
 _BACK_PATIENCE = 120.0
+_FIRMWARE = (range(0xC0000, 0x100000), range(0xFF000000, 1 << 32))
+
+
+class Resets(Protocol):
+    """Resets a machine whose resets are shut-downs."""
+
+    def reset(self) -> None:
+        """Reset it, and let the resets pass that its firmware makes itself then."""
+
+    def settle(self) -> None:
+        """Take those as over: the next reset is a shut-down."""
 
 
 class RspControl:
@@ -29,11 +41,12 @@ class RspControl:
     """
 
     def __init__(
-        self, stub: RspStub, read_cpu: Callable[[], Cpu], revive: Callable[[], None] | None = None
+        self, stub: RspStub, read_cpu: Callable[[], Cpu], resets: Resets | None = None
     ) -> None:
         self._stub = stub
         self._read_cpu = read_cpu
-        self._revive = revive
+        self._resets = resets
+        self._settled = True
         self._wanted: Counter[int] = Counter()
         self._armed: frozenset[int] = frozenset()
         self._stepping = False
@@ -50,6 +63,8 @@ class RspControl:
         """Let the guest run, stepping off a breakpoint under it first."""
         with interrupts_deferred:
             self._require_alive()
+            if not self._settled:
+                self._settle()
             if self._at_breakpoint() and self.step().reason != "step":
                 return
             self._go()
@@ -146,12 +161,19 @@ class RspControl:
         self.interrupt()
         self._stub.monitor("system_reset")
         self._stub.forget_registers()
-        if self._revive and not self._is("prelaunch"):
-            self._revive()
+        if self._resets and not self._is("prelaunch"):
+            self._resets.reset()
+            self._settled = False
         if not self._is("prelaunch"):
             raise TargetError("this QEMU shuts down instead of a reset: attach with --qmp as well")
         self._last = StopEvent("interrupt", _SIGINT)
         return self._last
+
+    def _settle(self) -> None:
+        pc = self._read_cpu().linear_pc
+        if self._resets and not any(pc in firmware for firmware in _FIRMWARE):
+            self._resets.settle()
+            self._settled = True
 
     def leave(self) -> None:
         """Take every breakpoint out of the stub and leave the guest as it was found."""
