@@ -4,29 +4,27 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from klosdbg.errors import CommandError, DataError, KlosdbgError, UsageError
 from klosdbg.execution import run_to
+from klosdbg.factories import OWN_IMAGE, LocalFactories, load_symbols
 from klosdbg.frontend import Frontend
 from klosdbg.options import build_parser
 from klosdbg.ports import Target
-from klosdbg.session import Debugger, Session
+from klosdbg.session import Session
 from klosdbg.wire.symbols import Image, SymbolTable
 
 if TYPE_CHECKING:
     from klosdbg.targets.qemu import QemuOptions
-    from klosdbg.trace.bench import Loop, TracedGuest
     from klosdbg.trace.capture import Facts
 
 _PROGRESS_INTERVAL = 10.0
 BATCH_TIMEOUT = 60.0
 _ENTRY_TIMEOUT = 20.0
 _FIXED_SEED = "seed=1"
-_OWN_IMAGE = Path(__file__).resolve().parent.parent / "guest" / "build" / "klos.elf"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,71 +90,10 @@ def _leave(session: Session) -> None:
 
 
 def _run_one(words: list[str]) -> int:
-    session = Session(factories=_Factories(), color=_wants_color(), warn=_warn)
+    session = Session(factories=LocalFactories(), color=_wants_color(), warn=_warn)
     frontend = Frontend(session)
     frontend.run_words(words)
     return int(frontend.found_fault)
-
-
-class _Factories:
-    """Make the targets that commands ask for."""
-
-    def probe(self, accel: str, qemu: str) -> object:
-        from klosdbg.targets.probe import run_probe
-
-        return run_probe(accel, qemu)
-
-    def version(self, program: str, package: str) -> str | None:
-        from klosdbg.targets.host import program_version
-
-        return program_version(program, package)
-
-    def host_cycles(self) -> dict[str, float]:
-        from klosdbg.targets.hostcycles import host_cycles
-
-        return host_cycles()
-
-    def debugger(self, session: Session) -> Debugger:
-        from klosdbg.server.listen import listen
-        from klosdbg.server.server import Server
-        from klosdbg.targets.gdb_mi import Gdb
-
-        images = getattr(session.symbols, "images", ())
-        return Gdb(lambda path: Server(session, listen(f"unix:{path}"), lambda _: None), images)
-
-    def symbols(self) -> "SymbolTable":
-        return _symbols([str(_OWN_IMAGE)])
-
-    @contextmanager
-    def guest(self, *, shared: bool, orders: str = "", counted: bool = False) -> Iterator[Target]:
-        """Boot our own image; a machine that is named gets no RAM of ours."""
-        from klosdbg.targets.own_guest import own_guest, run_to_ready
-        from klosdbg.targets.qemu import start_qemu
-
-        given = () if shared else ("-machine", "pc")
-        options = own_guest(_OWN_IMAGE, orders, deterministic=counted, extra_args=given)
-        with closing(start_qemu(options)) as target:
-            run_to_ready(target, self.symbols())
-            yield target
-
-    @contextmanager
-    def traced_guest(self, orders: str) -> "Iterator[TracedGuest]":
-        from klosdbg.targets.own_guest import own_guest, run_to_ready
-        from klosdbg.targets.tapped import tapped_guest
-        from klosdbg.trace.bench import TracedGuest
-
-        with tapped_guest(own_guest(_OWN_IMAGE, orders)) as (target, tap):
-            symbols = self.symbols()
-            run_to_ready(target, symbols)
-            yield TracedGuest(target, symbols, tap.loop, lambda: tap.packets, tap.places)
-
-    def gdb_loop(
-        self, orders: str, places: Mapping[int, list[tuple[int, int]]]
-    ) -> "AbstractContextManager[Loop]":
-        from klosdbg.targets.gdb_loop import gdb_loop
-        from klosdbg.targets.own_guest import own_guest
-
-        return gdb_loop(own_guest(_OWN_IMAGE, orders), places)
 
 
 def _session(args: argparse.Namespace) -> Session:
@@ -165,7 +102,7 @@ def _session(args: argparse.Namespace) -> Session:
     if timeout is None:
         timeout = BATCH_TIMEOUT if batch else 0.0
     return Session(
-        factories=_Factories(),
+        factories=LocalFactories(),
         json=args.json,
         color=_wants_color(),
         timeout=timeout or None,
@@ -194,7 +131,7 @@ def _facts(args: argparse.Namespace) -> "Facts":
 
 
 def _image_of(args: argparse.Namespace) -> Path | None:
-    return None if args.image == "none" else Path(args.image or _OWN_IMAGE)
+    return None if args.image == "none" else Path(args.image or OWN_IMAGE)
 
 
 def _wants_color() -> bool:
@@ -223,7 +160,7 @@ def _open_target(session: Session, args: argparse.Namespace) -> None:
     if args.verb == "attach" or (args.verb == "serve" and _is_address(args.target)):
         from klosdbg.targets.live import connect
 
-        session.symbols = _symbols(args.symbols)
+        session.symbols = load_symbols(args.symbols)
         session.attach(connect(args.target, args.qmp))
         return
     if args.verb in ("open", "serve"):
@@ -233,9 +170,9 @@ def _open_target(session: Session, args: argparse.Namespace) -> None:
         _open_replay(session, args)
         return
     image = _image_of(args)
-    if image == _OWN_IMAGE and not image.exists():
+    if image == OWN_IMAGE and not image.exists():
         raise DataError(f"the KLOS image {image} is not built yet: run 'make guest'")
-    session.symbols = _symbols(args.symbols + ([str(image)] if image else []))
+    session.symbols = load_symbols(args.symbols + ([str(image)] if image else []))
     session.attach(_start(args, image))
     if image:
         _run_to_entry(session)
@@ -274,7 +211,7 @@ def _open_replay(session: Session, args: argparse.Namespace) -> None:
     session.attach(target)
     if differs := check_version(bundle.manifest, target):
         session.warn(differs)
-    given = _symbols(args.symbols)
+    given = load_symbols(args.symbols)
     session.symbols = SymbolTable((*given.images, Image(image, path.name)))
     _run_to_entry(session)
 
@@ -284,7 +221,7 @@ def _open_file(session: Session, args: argparse.Namespace) -> None:
 
     path = Path(args.target if args.verb == "serve" else args.file)
     if args.symbols:
-        session.symbols = _symbols(args.symbols)
+        session.symbols = load_symbols(args.symbols)
     if is_elf(path):
         session.attach(open_dump(path))
         return
@@ -338,23 +275,6 @@ def _run_to_entry(session: Session) -> None:
         session.warn(str(error))
     finally:
         session.timeout = timeout
-
-
-def _symbols(wanted: Sequence[str]) -> SymbolTable:
-    return SymbolTable(tuple(map(_image, wanted)))
-
-
-def _image(wanted: str) -> Image:
-    path, _, base = wanted.rpartition("@") if "@" in wanted else (wanted, "", "0")
-    try:
-        address = int(base, 0)
-    except ValueError:
-        raise UsageError(f"--symbols {wanted}: {base!r} is not an address (ELF@0x100000)") from None
-    try:
-        return Image(Path(path).read_bytes(), path, address)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"cannot read the image {path}: {reason}: check its path") from None
 
 
 def _serve(session: Session, args: argparse.Namespace) -> int:

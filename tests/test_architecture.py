@@ -62,7 +62,7 @@ MAY_IMPORT = {
     },
     "options": {"errors"},
 }
-ROOTS = {"__main__", "__init__", "gdb_entry"}
+ROOTS = {"__main__", "factories", "__init__", "gdb_entry"}
 OUTSIDE_ONLY_IN = {"targets", "server"}
 OUTSIDE = {"socket", "subprocess", "mmap", "gdb", "selectors", "asyncio", "socketserver", "qemu"}
 

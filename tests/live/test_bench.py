@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from klosdbg.__main__ import _Factories
 from klosdbg.commands.bench import bench_recorder
 from klosdbg.errors import TargetLost
+from klosdbg.factories import LocalFactories
 from klosdbg.trace.bench import Bench, Measured
 from klosdbg.views.base import Style, data, text
 from tests.live.driver import assert_fits, klosdbg, needs_klos
@@ -41,7 +41,7 @@ def test_every_row_is_measured() -> None:
 
 def test_packets_an_event() -> None:
     """Two stops an event: registers and memory in one write, breakpoints and 'c' in another."""
-    with _Factories().traced_guest("run:touch:1000000") as guest:
+    with LocalFactories().traced_guest("run:touch:1000000") as guest:
         record = bench_recorder(guest)
         record(40)
         before = guest.packets()
@@ -57,7 +57,7 @@ def test_without_gdb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The row says what could not be measured, and is no fault."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetLost, match="gdb is not installed"):
-        _Factories().gdb_loop("", {}).__enter__()
+        LocalFactories().gdb_loop("", {}).__enter__()
     bench = Bench((Measured("trace-gdb", "gdb is not installed: apt install gdb", None, 1.5),))
     assert not bench.found_fault
     assert_fits(text(bench, STYLE))

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from klosdbg.__main__ import _Factories
 from klosdbg.errors import CommandError, UsageError
+from klosdbg.factories import LocalFactories
 from tests.live.driver import KLOS, Driver, Result, driving, klosdbg, needs_klos
 from tests.live.serving import Raw, serving
 from tests.live.terminal import CTRL_C, ENTER, TAB, children, on_terminal
@@ -29,7 +29,7 @@ PROMPT = r"\(klosdbg ring[03] [0-9a-f]{4}:[0-9a-f]{8} [^)]*\)"
 def klos() -> Iterator[Driver]:
     """Stop KLOS where it is ready, for tests that need not start anew."""
     with driving(KLOS, append="seed=1") as driver:
-        driver.session.factories = _Factories()
+        driver.session.factories = LocalFactories()
         driver.line("until klos_ready")
         yield driver
 

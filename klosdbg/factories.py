@@ -1,0 +1,95 @@
+"""What makes the targets that commands ask for, on this machine; a part of the composition root."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from klosdbg.errors import DataError, UsageError
+from klosdbg.ports import Target
+from klosdbg.session import Debugger, Session
+from klosdbg.wire.symbols import Image, SymbolTable
+
+if TYPE_CHECKING:
+    from klosdbg.trace.bench import Loop, TracedGuest
+
+OWN_IMAGE = Path(__file__).resolve().parent.parent / "guest" / "build" / "klos.elf"
+
+
+def load_symbols(wanted: Sequence[str]) -> SymbolTable:
+    """Load the symbols of images, each an ``ELF`` or ``ELF@BASE``, or say why one cannot be."""
+    return SymbolTable(tuple(map(_image, wanted)))
+
+
+def _image(wanted: str) -> Image:
+    path, _, base = wanted.rpartition("@") if "@" in wanted else (wanted, "", "0")
+    try:
+        address = int(base, 0)
+    except ValueError:
+        raise UsageError(f"--symbols {wanted}: {base!r} is not an address (ELF@0x100000)") from None
+    try:
+        return Image(Path(path).read_bytes(), path, address)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot read the image {path}: {reason}: check its path") from None
+
+
+class LocalFactories:
+    """The session's ``Factories``: QEMU, gdb and our own image."""
+
+    def probe(self, accel: str, qemu: str) -> object:
+        from klosdbg.targets.probe import run_probe
+
+        return run_probe(accel, qemu)
+
+    def version(self, program: str, package: str) -> str | None:
+        from klosdbg.targets.host import program_version
+
+        return program_version(program, package)
+
+    def host_cycles(self) -> dict[str, float]:
+        from klosdbg.targets.hostcycles import host_cycles
+
+        return host_cycles()
+
+    def debugger(self, session: Session) -> Debugger:
+        from klosdbg.server.listen import listen
+        from klosdbg.server.server import Server
+        from klosdbg.targets.gdb_mi import Gdb
+
+        images = getattr(session.symbols, "images", ())
+        return Gdb(lambda path: Server(session, listen(f"unix:{path}"), lambda _: None), images)
+
+    def symbols(self) -> "SymbolTable":
+        return load_symbols([str(OWN_IMAGE)])
+
+    @contextmanager
+    def guest(self, *, shared: bool, orders: str = "", counted: bool = False) -> Iterator[Target]:
+        """Boot our own image; a machine that is named gets no RAM of ours."""
+        from klosdbg.targets.own_guest import own_guest, run_to_ready
+        from klosdbg.targets.qemu import start_qemu
+
+        given = () if shared else ("-machine", "pc")
+        options = own_guest(OWN_IMAGE, orders, deterministic=counted, extra_args=given)
+        with closing(start_qemu(options)) as target:
+            run_to_ready(target, self.symbols())
+            yield target
+
+    @contextmanager
+    def traced_guest(self, orders: str) -> "Iterator[TracedGuest]":
+        from klosdbg.targets.own_guest import own_guest, run_to_ready
+        from klosdbg.targets.tapped import tapped_guest
+        from klosdbg.trace.bench import TracedGuest
+
+        with tapped_guest(own_guest(OWN_IMAGE, orders)) as (target, tap):
+            symbols = self.symbols()
+            run_to_ready(target, symbols)
+            yield TracedGuest(target, symbols, tap.loop, lambda: tap.packets, tap.places)
+
+    def gdb_loop(
+        self, orders: str, places: Mapping[int, list[tuple[int, int]]]
+    ) -> "AbstractContextManager[Loop]":
+        from klosdbg.targets.gdb_loop import gdb_loop
+        from klosdbg.targets.own_guest import own_guest
+
+        return gdb_loop(own_guest(OWN_IMAGE, orders), places)
