@@ -1,5 +1,6 @@
 """The ring recorder: what KLOS's event core wrote down itself, read while the guest runs."""
 
+import struct
 from collections import deque
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, error_code_of
 _INTERVAL = 0.01
 _FETCH_EVERY = 128
 _PAGE_FAULT = 14
+_SEQ = struct.Struct("<I")
+"""The first member of an entry."""
 
 
 class RingRecorder:
@@ -34,7 +37,7 @@ class RingRecorder:
         self._symbols = symbols
         self._facts: KlosFacts | None = None
         self._out: Transfer | None = None
-        self._copied: deque[KlosEvent] = deque()
+        self._copied: deque[bytes] = deque()
         self._next = 1
         self._switched_on = False
         self.lost = 0
@@ -96,8 +99,9 @@ class RingRecorder:
             self.lost += min(oldest, newest + 1) - self._next
             self._next = min(oldest, newest + 1)
         while self._next <= newest:
-            entry = decode(KlosEvent, raw, (self._next - first) * ring.entry_size)
-            if entry.seq == self._next:
+            at = (self._next - first) * ring.entry_size
+            entry = raw[at : at + ring.entry_size]
+            if _SEQ.unpack_from(entry)[0] == self._next:
                 self._copied.append(entry)
             elif waiting:
                 return
@@ -113,7 +117,8 @@ class RingRecorder:
             first += count
         return raw
 
-    def _event(self, facts: KlosFacts, entry: KlosEvent) -> Event:
+    def _event(self, facts: KlosFacts, raw: bytes) -> Event:
+        entry = decode(KlosEvent, raw)
         origin = ORIGINS.get(entry.origin, "program")
         source = facts.source(origin, entry.cs, entry.eip, entry.ss, entry.esp)
         stub = facts.stub(entry.vector)
