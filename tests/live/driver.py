@@ -70,6 +70,13 @@ class Driver(Frontend):
         (document,) = map(json.loads, self.line(f"{line} --json").splitlines())
         return document
 
+    def address(self, name: str) -> int:
+        """Return the linear address of a symbol."""
+        assert self.session.symbols is not None
+        found = self.session.symbols.address(name)
+        assert found is not None
+        return found
+
 
 @contextmanager
 def driving(path: Path | None, *extra: str, append: str = "") -> Iterator[Driver]:

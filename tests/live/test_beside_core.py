@@ -21,13 +21,6 @@ def driver() -> Iterator[Driver]:
         yield found
 
 
-def address(driver: Driver, name: str) -> int:
-    assert driver.session.symbols is not None
-    found = driver.session.symbols.address(name)
-    assert found is not None
-    return found
-
-
 def test_a_double_fault_is_an_event(driver: Driver) -> None:
     """The source is what the processor saved in the TSS of the task that it left."""
     session = driver.session
@@ -37,7 +30,7 @@ def test_a_double_fault_is_an_event(driver: Driver) -> None:
     driver.line("events stop")
     event = session.events[-1]
     assert (event.vector, event.error_code, event.complete) == (8, 0, False)
-    assert event.stub == address(driver, "double_fault_entry")
+    assert event.stub == driver.address("double_fault_entry")
     assert event.stub_symbol == "double_fault_entry"
     assert event.error == decode_error_code(0, 8)
     saved = session.target.linear.read(0xFF800F98, 104)
@@ -48,7 +41,7 @@ def test_a_double_fault_is_an_event(driver: Driver) -> None:
     assert out is not None
     assert (out.instruction, out.from_cpl, out.to_cpl) == ("task switch", 3, 0)
     assert (out.eip, out.cs) == (event.stub, 0x08)
-    assert (out.esp, out.ss) == (address(driver, "fault_stack_top"), 0x10)
+    assert (out.esp, out.ss) == (driver.address("fault_stack_top"), 0x10)
     assert event.handler is None
     assert event.process is not None
     assert read_tss(session.target).fields["eip"] == event.stub
@@ -61,7 +54,7 @@ def test_a_stop_at_a_double_fault(driver: Driver) -> None:
     driver.line("b event 8 if cpl == 3 and error_code == 0 and process != None")
     driver.line(NO_RING0_STACK)
     stop = driver.models("c")
-    assert (stop["linear"], stop["breakpoint"]) == (address(driver, "double_fault_entry"), 2)
+    assert (stop["linear"], stop["breakpoint"]) == (driver.address("double_fault_entry"), 2)
 
 
 def test_the_benchmarks_traps_are_events(driver: Driver) -> None:
@@ -75,7 +68,7 @@ def test_the_benchmarks_traps_are_events(driver: Driver) -> None:
     for event in session.events:
         assert (event.vector, event.depth, event.process) == (BENCHMARK_TRAP, 1, "bench")
         assert (event.stub, event.handler, event.out) == (
-            address(driver, "comparison_trap"),
+            driver.address("comparison_trap"),
             None,
             None,
         )

@@ -58,12 +58,6 @@ class Both:
     logged: list[tuple[int, ...]] = field(default_factory=list)
     lost: int = 0
 
-    def symbol(self, name: str) -> int:
-        assert self.driver.session.symbols is not None
-        found = self.driver.session.symbols.address(name)
-        assert found is not None
-        return found
-
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
@@ -173,7 +167,7 @@ def test_every_kind_is_among_them(both: Both) -> None:
 
 def test_qemu_logged_the_same(both: Both) -> None:
     """Vector, error code and address are those that QEMU delivered, event for event."""
-    gate = both.symbol("return_gate")
+    gate = both.driver.address("return_gate")
     expected = []
     for event in both.stopping:
         place = (event.source.cs, event.source.eip, event.source.cpl)
@@ -194,7 +188,7 @@ def _pushes(vector: int) -> bool:
 
 def test_the_way_out_is_seen(both: Both) -> None:
     """The far return to ring 3, its stack, and the gate that leads back."""
-    core_out = both.symbol("core_out")
+    core_out = both.driver.address("core_out")
     for event in both.stopping:
         assert event.out is not None
         assert (event.out.instruction, event.out.address) == ("lret", core_out)

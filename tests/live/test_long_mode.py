@@ -75,12 +75,7 @@ def test_registers_are_those_that_qemu_shows(guest: Driver) -> None:
 
 
 def high_offset(driver: Driver) -> int:
-    symbols = driver.session.symbols
-    assert symbols is not None
-    high, image = symbols.address("high"), symbols.address("image")
-    assert high is not None
-    assert image is not None
-    return high - image
+    return driver.address("high") - driver.address("image")
 
 
 def test_every_address_beyond_53_bits_is_a_string(guest: Driver) -> None:
@@ -109,7 +104,7 @@ def test_tables_have_their_64_bit_forms(guest: Driver) -> None:
     assert (gdt[4]["kind"], gdt[4]["bits"], gdt[4]["busy"]) == ("tss64", 64, True)
     assert (gdt[6]["kind"], gdt[6]["limit"]) == ("ldt", 15)
     assert gdt[8]["kind"] == "call-gate"
-    assert gdt[8]["offset"] == hex(HIGH + address(guest, "handler"))
+    assert gdt[8]["offset"] == hex(HIGH + guest.address("handler"))
     assert guest.models("ldt")["entries"][1]["dpl"] == 3
     (breakpoint_gate,) = guest.models("idt 3")["entries"]
     assert (breakpoint_gate["kind"], breakpoint_gate["ist"]) == ("trap-gate", 1)
@@ -117,19 +112,12 @@ def test_tables_have_their_64_bit_forms(guest: Driver) -> None:
         assert_fits(guest.line(line))
 
 
-def address(driver: Driver, name: str) -> int:
-    assert driver.session.symbols is not None
-    found = driver.session.symbols.address(name)
-    assert found is not None
-    return found
-
-
 def test_tss(guest: Driver) -> None:
     """RSP0 and the interrupt stack table; no bitmap within the limit."""
     tss = guest.models("tss")
     assert (tss["bits"], tss["limit"], tss["ports"]) == (64, 0x67, [])
-    assert tss["rsp0"] == hex(address(guest, "stack_top"))
-    assert tss["ist1"] == hex(HIGH + address(guest, "stack_top"))
+    assert tss["rsp0"] == hex(guest.address("stack_top"))
+    assert tss["ist1"] == hex(HIGH + guest.address("stack_top"))
     assert "no I/O bitmap" in guest.line("iomap")
     assert guest.models("port 0x80")["rule"] == "iopl"
 

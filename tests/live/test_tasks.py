@@ -18,15 +18,8 @@ def driver() -> Iterator[Driver]:
         yield found
 
 
-def address(driver: Driver, name: str) -> int:
-    assert driver.session.symbols is not None
-    found = driver.session.symbols.address(name)
-    assert found is not None
-    return found
-
-
 def count(driver: Driver, name: str) -> int:
-    return int.from_bytes(driver.session.target.linear.read(address(driver, name), 2), "little")
+    return int.from_bytes(driver.session.target.linear.read(driver.address(name), 2), "little")
 
 
 def test_each_switch_is_an_event_and_comes_back(driver: Driver) -> None:
@@ -35,10 +28,10 @@ def test_each_switch_is_an_event_and_comes_back(driver: Driver) -> None:
     events = driver.session.events
     assert [event.vector for event in events] == [TASK, SMALL] * 4
     assert [event.seq for event in events] == list(range(1, 9))
-    loop = address(driver, "loop")
+    loop = driver.address("loop")
     for event in events:
         small = event.vector == SMALL
-        start = address(driver, "small" if small else "task")
+        start = driver.address("small" if small else "task")
         behind = loop + (4 if small else 2)
         assert (event.source.linear, event.source.cs, event.source.cpl) == (behind, 0x08, 0)
         assert event.resumed is not None
@@ -67,8 +60,8 @@ def test_a_vector_without_a_gate(driver: Driver) -> None:
 
 def test_a_stop_at_a_task(driver: Driver) -> None:
     """The event that begins is what the TSS that was left tells."""
-    loop = address(driver, "loop")
+    loop = driver.address("loop")
     driver.line(f"b event 0x21 if source.linear == {loop + 4} and out.cs == 0x30")
     driver.line(f"b event 0x20 if source.linear != {loop + 2}")
     stop = driver.models("c")
-    assert (stop["linear"], stop["breakpoint"]) == (address(driver, "small"), 1)
+    assert (stop["linear"], stop["breakpoint"]) == (driver.address("small"), 1)
