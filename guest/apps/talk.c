@@ -24,7 +24,9 @@ APPLICATION(ping, ORDINARY, "ping", "sends numbers to pong")
 {
 	for (count = 1; count <= ROUNDS; count++) {
 		uint32_t answer = 0;
-		service_message_send((uint32_t)peer(1), &count, sizeof(count));
+		/* Pong may not be there yet: a tick can come between the two that are started. */
+		while (service_message_send((uint32_t)peer(1), &count, sizeof(count)) < 0)
+			service_sleep(1);
 		service_message_receive(&answer, sizeof(answer), 0);
 		say("ping: %u -> %u\n", count, answer);
 		service_sleep(PAUSE);
