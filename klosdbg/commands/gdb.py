@@ -77,6 +77,7 @@ def _run(session: Session, debugger: Debugger, line: str, whole: bool) -> Iterat
 
 
 def _stop(session: Session, debugger: Debugger) -> Stop | None:
-    stop = stop_here(session, session.control.wait(0)) if debugger.resumed else None
+    event = session.control.wait(0) if debugger.resumed else None
+    stop = stop_here(session, event, traced=True) if event else None
     debugger.saw(read_cpu(session.target))
     return stop

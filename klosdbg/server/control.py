@@ -1,25 +1,41 @@
 """Run control that many share: a wait goes on serving the others, and each stop is noticed."""
 
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 from klosdbg.errors import TargetTimeout
 from klosdbg.ports import Reverse, RunControl, StopEvent
 
 _TURN = 0.02
+_INTERRUPTED = StopEvent("interrupt", 2)
+
+
+class Sharers(Protocol):
+    """Who shares the control."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Tell whether the one that lets the guest run has asked for a stop."""
+
+    def serve(self, seconds: float) -> None:
+        """Serve everybody, for at most so long."""
+
+    def is_quiet(self, event: StopEvent) -> bool:
+        """Tell whether a new stop is nobody's; recorders are told of it."""
 
 
 class SharedControl:
     """The target's run control. ``moved`` tells that the guest has run since ``take_stop``.
 
-    ``serve`` serves the clients for at most so many seconds; ``wait`` calls it again and again, so
-    that one client's ``monitor klos until`` holds nobody up.
+    A wait serves the sharers again and again, so that one client's ``monitor klos until`` holds
+    nobody up. A stop that is nobody's is no stop: the guest runs on.
     """
 
-    def __init__(self, control: RunControl, serve: Callable[[float], None]) -> None:
+    def __init__(self, control: RunControl, sharers: Sharers) -> None:
         self._control = control
-        self._serve = serve
+        self._sharers = sharers
         self.moved = False
+        self._is_new = False
 
     @property
     def running(self) -> bool:
@@ -28,22 +44,35 @@ class SharedControl:
 
     def resume(self) -> None:
         """Let the guest run, stepping off a breakpoint under it first."""
-        self.moved = True
+        self.moved = self._is_new = True
         self._control.resume()
 
     def wait(self, timeout: float | None) -> StopEvent:
         """Wait for the guest to stop, serving the clients; ``TargetTimeout`` as the port says."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self._control.running:
+        while (event := self._stop()) is None:
             left = _TURN if deadline is None else deadline - time.monotonic()
             if left < 0:
                 raise TargetTimeout(f"the guest still runs after {timeout:g} s")
-            self._serve(min(left, _TURN))
-        return self._control.wait(0)
+            self._sharers.serve(min(left, _TURN))
+        return event
+
+    def _stop(self) -> StopEvent | None:
+        """Return the stop that is somebody's; None while the guest runs, or runs on."""
+        if self._control.running:
+            return None
+        event = self._control.wait(0)
+        is_new, self._is_new = self._is_new, False
+        if not is_new or not self._sharers.is_quiet(event):
+            return event
+        if self._sharers.interrupted:
+            return _INTERRUPTED
+        self.resume()
+        return None
 
     def step(self) -> StopEvent:
         """Execute one instruction."""
-        self.moved = True
+        self.moved = self._is_new = True
         return self._control.step()
 
     def interrupt(self) -> StopEvent:
@@ -65,10 +94,10 @@ class SharedControl:
 
     def take_stop(self) -> StopEvent | None:
         """Return the stop that ended the last run, once; None while there is nothing new."""
-        if not self.moved or self._control.running:
-            return None
-        self.moved = False
-        return self._control.wait(0)
+        event = self._stop() if self.moved else None
+        if event is not None:
+            self.moved = False
+        return event
 
 
 class SharedReverse:

@@ -1,6 +1,6 @@
 """What the clients share: the target, who controls it, and the stops that all are told of."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from klosdbg.errors import CommandError, KlosdbgError, TargetError, TargetLost, 
 from klosdbg.ports import StopEvent
 from klosdbg.read import read_cpu
 from klosdbg.server.client import Client, Conditions
-from klosdbg.server.control import SharedControl, SharedReverse
+from klosdbg.server.control import SharedControl, SharedReverse, Sharers
 from klosdbg.server.registers import Layout
 from klosdbg.server.threads import ALONE, GuestThread, read_guest_threads
 from klosdbg.session import Session
@@ -24,9 +24,9 @@ _NOT_IN_CONTROL = "this client observes: 'monitor klos control' takes control"
 class Hub:
     """One target and its clients, of which one at most controls it."""
 
-    def __init__(self, base: Session, serve: Callable[[float], None]) -> None:
+    def __init__(self, base: Session, sharers: Sharers) -> None:
         target = base.live
-        self.control = SharedControl(target.control, serve) if target.control else None
+        self.control = SharedControl(target.control, sharers) if target.control else None
         reverse = target.reverse
         back = SharedReverse(reverse, self.control) if reverse and self.control else None
         self.target = replace(target, control=self.control, reverse=back, close=lambda: None)
@@ -34,6 +34,11 @@ class Hub:
         self.clients: list[Client] = []
         self.controller: Client | None = None
         self._base = base
+
+    @property
+    def idle_sessions(self) -> list[Session]:
+        """The session that is served, and those of the clients of which no command runs."""
+        return [self._base, *(client.session for client in self.clients if not client.busy)]
 
     @property
     def running(self) -> bool:

@@ -90,7 +90,7 @@ def _stop(hub: Hub, client: Client) -> bytes:
 def interrupt(hub: Hub, client: Client) -> None:
     """Do what the byte 0x03 asks: stop the guest, or end an observer's wait."""
     if hub.controller is client and hub.control:
-        client.interrupted = client.waiting
+        client.interrupted = client.waiting or client.busy
         if hub.control.running:
             hub.control.interrupt()
     elif client.waiting:

@@ -10,6 +10,7 @@ from klosdbg.server.monitor import HELP, READ_ONLY, check_read_only, run_klos
 from klosdbg.x86.cpu import Cpu
 
 _CHUNK = 2000
+_MOST_SAID = 7 << 20
 _MOVED = "klosdbg: gdb has not seen that: 'maint flush register-cache' makes it look again\n"
 _STATES = {"on": True, "off": False}
 
@@ -20,10 +21,19 @@ def answer_monitor(hub: Hub, client: Client, payload: bytes) -> bytes:
         line = bytes.fromhex(payload.partition(b",")[2].decode("ascii")).decode()
     except ValueError:
         return b"E22"
-    said = _said(hub, client, line.strip()).encode()
+    said = _cut(_said(hub, client, line.strip())).encode()
     for start in range(0, len(said), _CHUNK):
         client.reply(b"O" + said[start : start + _CHUNK].hex().encode())
     return b"OK"
+
+
+def _cut(said: str) -> str:
+    """Leave out what would be too much for a client to take at once."""
+    if len(said) <= _MOST_SAID:
+        return said
+    shown = said[: said.rfind("\n", 0, _MOST_SAID) + 1]
+    left = len(said) - len(shown)
+    return f"{shown}klosdbg: {left} characters are left out: ask for less, or attach klosdbg\n"
 
 
 def _said(hub: Hub, client: Client, line: str) -> str:
@@ -58,7 +68,7 @@ def _klos(hub: Hub, client: Client, line: str) -> str:
     try:
         said = run_klos(client, line, controls=hub.controller is client)
     finally:
-        client.busy = False
+        client.busy = client.interrupted = False
     return said if _registers(hub) == before else said + _MOVED
 
 

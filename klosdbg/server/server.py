@@ -8,12 +8,14 @@ from collections.abc import Callable
 from functools import partial
 
 from klosdbg.errors import KlosdbgError, TargetLost
+from klosdbg.ports import StopEvent
 from klosdbg.server.client import Client, Gone
 from klosdbg.server.hub import Hub
 from klosdbg.server.listen import Listener, listen
 from klosdbg.server.packets import answer
+from klosdbg.server.recorders import Turns, patience
 from klosdbg.server.running import interrupt
-from klosdbg.server.stops import take_news
+from klosdbg.server.stops import is_quiet, take_news
 from klosdbg.session import Session
 from klosdbg.wire.rsp import BadPacket, Interrupt, Junk, Nack, Packet, RspEvent
 
@@ -30,7 +32,8 @@ class Server:
     def __init__(
         self, session: Session, listener: Listener, warn: Callable[[str], None] | None = None
     ) -> None:
-        self.hub = Hub(session, self._serve)
+        self.hub = Hub(session, self)
+        self._turns = Turns()
         self._listener = listener
         self._warn = warn or session.warn
         self._selector = selectors.DefaultSelector()
@@ -91,7 +94,7 @@ class Server:
                     client.flush()
 
     def _turn(self, longest: float) -> None:
-        self._serve(min(self._patience(), longest))
+        self.serve(min(self._patience(), longest))
         for client, reply in take_news(self.hub):
             self._guard(client, partial(_tell, reply))
 
@@ -101,19 +104,31 @@ class Server:
         control = self.hub.control
         if control is None or not control.running:
             return 0.0 if control and control.moved else _IDLE
-        return _IDLE if self.hub.target.connection else _POLL
+        longest = _IDLE if self.hub.target.connection else _POLL
+        return min(longest, patience(self.hub.idle_sessions, longest))
 
-    def _serve(self, timeout: float) -> None:
+    @property
+    def interrupted(self) -> bool:
+        """Tell whether the controller has asked for a stop, with 0x03."""
+        return self.hub.controller is not None and self.hub.controller.interrupted
+
+    def is_quiet(self, event: StopEvent) -> bool:
+        """Tell whether a new stop is nobody's; recorders are told of it."""
+        return is_quiet(self.hub, event)
+
+    def serve(self, seconds: float) -> None:
         """Serve every client once, waiting at most so long for one that has something to say."""
         for client in self.hub.clients:
             self._watch(client)
-        for key, ready in self._selector.select(timeout):
+        for key, ready in self._selector.select(seconds):
             if callable(key.data):
                 key.data()
             else:
                 self._guard(key.data, partial(self._exchange, ready))
         for client in list(self.hub.clients):
             self._guard(client, self._handle)
+        if self.hub.control and self.hub.running:
+            self._turns.take(self.hub.control, self.hub.idle_sessions)
 
     def _watch(self, client: Client) -> None:
         wanted = selectors.EVENT_READ if client.wants_to_read else 0

@@ -2,6 +2,7 @@
 
 import struct
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, TargetRunning
@@ -71,15 +72,18 @@ class RingRecorder:
         self.interval = 0.0 if self._copied else _INTERVAL
         return taken
 
-    def stop(self) -> list[Event]:
-        """Take what is left, and leave the ring's switch as it was found."""
+    def stop(self) -> Iterable[Event]:
+        """Copy what is left, and leave the ring's switch as it was found; events are built later.
+
+        Whoever has enough need not wait for those that came meanwhile.
+        """
         facts, self._facts = self._facts, None
         if facts is None:
-            return []
+            return ()
         self._fetch(facts, waiting=False)
         if self._switched_on:
             self._switch(facts, 0)
-        return [self._event(facts, entry) for entry in self._copied]
+        return (self._event(facts, entry) for entry in self._copied)
 
     def _take(self, facts: KlosFacts, count: int) -> list[Event]:
         events = []

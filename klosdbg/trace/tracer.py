@@ -1,7 +1,7 @@
 """A recording under way: a recorder, a filter, a limit, and the events so far."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -43,13 +43,16 @@ class EventSource(Protocol):
     def poll(self) -> list[Event]:
         """Return what has ended since the last time."""
 
-    def stop(self) -> list[Event]:
+    def stop(self) -> Iterable[Event]:
         """End; return what is left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How a recording went: events kept and seen, those lost, seconds, stops, and why it ended."""
+    """How a recording went: events kept and seen, those lost, seconds, stops, and why it ended.
+
+    What came after the last that was asked for is not looked at.
+    """
 
     kept: int
     seen: int
@@ -143,10 +146,12 @@ class Tracer:
             self._kept, self._seen, source.lost, seconds, source.stops, source.kind, end
         )
 
-    def _keep(self, events: list[Event]) -> None:
-        self._seen += len(events)
+    def _keep(self, events: Iterable[Event]) -> None:
         for event in events:
-            if not self.full and self._wanted.wants(event):
+            if self.full:
+                return
+            self._seen += 1
+            if self._wanted.wants(event):
                 self._kept += 1
                 self._take(event)
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from klosdbg.ports import StopEvent
 from klosdbg.wire.rsp import Codec, Packet, encode
 
 _PATIENCE = 20.0
@@ -56,6 +57,19 @@ def gdb(path: str, *commands: str, image: Path | None = None, line: str = "") ->
         text=True,
         timeout=60,
     ).stdout
+
+
+class Alone:
+    """Nobody else shares the guest."""
+
+    interrupted = False
+
+    def serve(self, _seconds: float) -> None:
+        """Serve nobody."""
+
+    def is_quiet(self, _event: StopEvent) -> bool:
+        """Take each stop as news."""
+        return False
 
 
 @dataclass

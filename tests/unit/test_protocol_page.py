@@ -14,6 +14,7 @@ from klosdbg.server.registers import Layout
 from klosdbg.session import Session
 from klosdbg.wire.rsp import encode
 from klosdbg.wire.target_xml import parse_target_xml
+from tests.live.serving import Alone
 from tests.unit.klos.frozen import symbols, target
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -29,7 +30,7 @@ def packets(part: str) -> list[str]:
 def client() -> Iterator[tuple[Hub, Client]]:
     session = Session(symbols=symbols())
     session.attach(target())
-    hub = Hub(session, lambda _seconds: None)
+    hub = Hub(session, Alone())
     ours, theirs = socket.socketpair()
     with ours, theirs:
         joined = Client(ours, 1, hub.session())
