@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from klosdbg.errors import CommandError
+from klosdbg.errors import CommandError, KlosdbgError, TargetLost
 from klosdbg.klos.cache import StopCache
 from klosdbg.ports import RunControl, Symbols, Target
 
@@ -28,8 +28,16 @@ class Breakpoint:
     condition: Callable[[], bool] | None = None
 
     def holds(self) -> bool:
-        """Tell whether a stop at its address is one that was asked for."""
-        return self.condition is None or self.condition()
+        """Tell whether a stop at its address is one that was asked for.
+
+        As in gdb, a condition that cannot be evaluated holds.
+        """
+        try:
+            return self.condition is None or self.condition()
+        except TargetLost:
+            raise
+        except KlosdbgError:
+            return True
 
 
 class Factories(Protocol):

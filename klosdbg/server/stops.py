@@ -39,7 +39,7 @@ def is_quiet(hub: Hub, event: StopEvent) -> bool:
     asked = _asked_by(hub.controller, linear) if hub.controller else []
     if recorded is None and not ours and not asked:
         return False
-    return not any(map(_stops, ours)) and not any(_is_wanted(hub, c) for c in asked)
+    return not any(b.holds() for b in ours) and not any(_is_wanted(hub, c) for c in asked)
 
 
 def _set_by(session: Session, linear: int) -> list[Breakpoint]:
@@ -48,16 +48,6 @@ def _set_by(session: Session, linear: int) -> list[Breakpoint]:
 
 def _asked_by(client: Client, linear: int) -> list[Conditions]:
     return [found for (_, at), found in client.breakpoints.items() if at == linear]
-
-
-def _stops(breakpoint: Breakpoint) -> bool:
-    """Tell whether a breakpoint of klosdbg's stops; one that cannot be evaluated does."""
-    try:
-        return breakpoint.holds()
-    except TargetLost:
-        raise
-    except KlosdbgError:
-        return True
 
 
 def _is_wanted(hub: Hub, conditions: Conditions) -> bool:

@@ -162,8 +162,8 @@ class RspControl:
         self._stub.monitor("system_reset")
         self._stub.forget_registers()
         if self._resets and not self._is("prelaunch"):
-            self._resets.reset()
             self._settled = False
+            self._resets.reset()
         if not self._is("prelaunch"):
             raise TargetError("this QEMU shuts down instead of a reset: attach with --qmp as well")
         self._last = StopEvent("interrupt", _SIGINT)
@@ -172,8 +172,8 @@ class RspControl:
     def _settle(self) -> None:
         pc = self._read_cpu().linear_pc
         if self._resets and not any(pc in firmware for firmware in _FIRMWARE):
-            self._resets.settle()
             self._settled = True
+            self._resets.settle()
 
     def leave(self) -> None:
         """Take every breakpoint out of the stub and leave the guest as it was found."""

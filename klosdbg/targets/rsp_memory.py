@@ -35,26 +35,24 @@ class RspMemory:
         self, payloads: list[bytes], requests: list[tuple[int, int]]
     ) -> tuple[list[bytes], list[bytes | None]]:
         """Send other requests ahead in the same pipeline; return their replies as well."""
-        reads = _reads(tuple(requests), self._chunk, self._mask)
+        reads = [self._packets(address, size) for address, size in requests]
         sent = [*payloads, *(packet for parts in reads for packet, _ in parts)]
         replies = iter(self._stub.ask_memory(self._space == "physical", sent))
         first = [next(replies) for _ in payloads]
         return first, [_join([_data(next(replies), size) for _, size in parts]) for parts in reads]
 
+    def _packets(self, address: int, size: int) -> list[tuple[bytes, int]]:
+        """Make the packets that read a range, each with how much it reads."""
+        mask, chunk = self._mask, self._chunk
+        if 0 < size <= chunk:
+            return [(_packet(address & mask, size), size)]
+        sizes = [(start, min(chunk, size - start)) for start in range(0, size, chunk)]
+        return [(_packet((address + start) & mask, part), part) for start, part in sizes]
 
-@lru_cache(maxsize=64)
-def _reads(
-    requests: tuple[tuple[int, int], ...], chunk: int, mask: int
-) -> list[list[tuple[bytes, int]]]:
-    """Make the packets that read each range, with the sizes of what they read."""
-    return [
-        [
-            (b"m%x,%x" % ((address + start) & mask, part), part)
-            for start in range(0, size, chunk)
-            for part in [min(chunk, size - start)]
-        ]
-        for address, size in requests
-    ]
+
+@lru_cache(maxsize=256)
+def _packet(address: int, size: int) -> bytes:
+    return b"m%x,%x" % (address, size)
 
 
 class RspMemoryWriter:

@@ -51,6 +51,8 @@ def _event(
     registers = quick.read()
     if stub.kind == "task-gate":
         event = switched(target, target.linear, quick, registers, stub)
+        name = symbols.name(event.source.linear) if symbols else None
+        event = replace(event, source=replace(event.source, symbol=name))
         return _of_klos(target, facts, event) if facts else event
     frame = read_frame(target.linear, registers.stack, stub, registers.cpl)
     if frame is None:

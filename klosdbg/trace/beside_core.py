@@ -12,9 +12,6 @@ from klosdbg.trace.klos_stops import KlosStops
 from klosdbg.trace.plain_stops import PlainStops
 from klosdbg.trace.registers import QuickRegisters, Registers
 
-_TSS_SIZE = 0x68
-_GATE_SIZE = 8
-
 
 class StopsBesideCore:
     """Follow a KLOS through its event core, and what goes beside it.
@@ -32,10 +29,8 @@ class StopsBesideCore:
         numbers: Iterator[int],
         vectors: Collection[int],
     ) -> None:
-        self._target = target
         self._memory = memory
         self._facts = facts
-        self._numbers = numbers
         self._core = KlosStops(memory, paths, facts, numbers, vectors)
         chosen = {v: s for v, s in paths.stubs.items() if not vectors or v in vectors}
         past = {v: s for v, s in chosen.items() if not _leaves(s)}

@@ -62,8 +62,8 @@ class EventPaths:
 
     @property
     def outward(self) -> tuple[Exit, ...]:
-        """The far transfers that stubs reach, each once, in order of address."""
-        return _unique(stub.exits for stub in self.stubs.values())
+        """The far transfers that stubs reach, each once, in order of address; no task's."""
+        return _unique(s.exits for s in self.stubs.values() if s.kind != "task-gate")
 
     @property
     def inward(self) -> tuple[Exit, ...]:
@@ -91,7 +91,7 @@ def _stubs(target: Target, cpu: Cpu, idt: Table, flow: Flow) -> Iterator[Stub]:
         if not isinstance(gate, Gate) or not gate.present:
             continue
         if gate.kind == "task-gate":
-            yield from _task(target, entry.index, gate)
+            yield from _task(target, entry.index, gate, flow)
         elif (base := _base(idt.bases, cpu, gate)) is not None:
             start = (base + gate.offset) & _mask(gate.bits)
             exits = flow.exits(start, gate.bits)
@@ -121,12 +121,14 @@ def _mask(bits: int) -> int:
     return (1 << 64) - 1 if bits == 64 else (1 << 32) - 1
 
 
-def _task(target: Target, vector: int, gate: Gate) -> Iterator[Stub]:
+def _task(target: Target, vector: int, gate: Gate, flow: Flow) -> Iterator[Stub]:
     with suppress(KlosdbgError):
-        task = read_saved_task(target, gate.target_selector)
-        base = getattr(read_selector(target, task.cs).descriptor, "base", 0)
-        start = (base + task.eip) & _mask(32)
-        yield Stub(vector, gate.kind, gate.dpl, gate.target_selector, start, task.bits, ())
+        selector = gate.target_selector & ~3
+        task = read_saved_task(target, selector)
+        code = read_selector(target, task.cs).descriptor
+        start = (getattr(code, "base", 0) + task.eip) & _mask(32)
+        exits = flow.exits(start, 32 if getattr(code, "db", True) else 16)
+        yield Stub(vector, gate.kind, gate.dpl, selector, start, task.bits, exits)
 
 
 def _return_gate(target: Target, cpu: Cpu, flow: Flow) -> ReturnGate | None:

@@ -34,13 +34,14 @@ _THROUGH_MEMORY = re.compile(r"(?:dword ptr )?cs:\[(0x[0-9a-f]+|\d+)\]")
 class Exit:
     """A far transfer, or a halt: its linear address and the linear start of its basic block.
 
-    ``before`` holds the mnemonics of its block that come before it.
+    ``before`` holds the mnemonics of its block that come before it; ``after`` is what follows it.
     """
 
     kind: str
     address: int
     block: int
-    before: tuple[str, ...] = ()
+    before: tuple[str, ...]
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _end(instruction: Instruction, start: _Way, before: tuple[str, ...]) -> _Blo
     after = instruction.address + instruction.size
     if name in _FAR:
         following = (_Way(after, start.segment),) if name == "lcall" else ()
-        found = Exit(_FAR[name], instruction.address, start.address, before)
+        found = Exit(_FAR[name], instruction.address, start.address, before, after)
         return _Block(found, following)
     if name in _ENDS:
         return _Block(None, ())

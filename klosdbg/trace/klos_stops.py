@@ -1,7 +1,8 @@
 """Where to stop a KLOS, and what each stop tells: two stops an event, three where it is nested.
 
 The outward transfer is a breakpoint only while no event is under way, and its block's start instead
-of it while one is; so the guest never resumes from an armed breakpoint, and needs no step off it.
+of it while one is; so the guest resumes from no armed breakpoint, and needs no step off it, but
+where a nested event has ended.
 What need not move stays armed: each packet costs as much as the work between two.
 A stop keeps bytes; the event is built of them while the guest runs on.
 """

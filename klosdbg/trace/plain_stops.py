@@ -72,11 +72,13 @@ class PlainStops:
         self._pending: dict[int, Pending] = {}
         self._numbers = numbers
         self._places: dict[bool, _Places] = {}
-        self._tasks = TaskStops(memory, target, registers, numbers)
+        self._tasks = TaskStops(
+            memory, target, registers, numbers, self._asked_for, self._depth_under
+        )
         self._in_task: frozenset[int] = frozenset()
         self.wanted: frozenset[int] = frozenset()
         self.follow(paths)
-        if not self.wanted:
+        if not (self._places[paths.real].entries or self._tasks.wanted):
             raise CommandError("none of these vectors has a gate that is present: see 'idt'")
 
     def follow(self, paths: EventPaths) -> None:
@@ -85,9 +87,8 @@ class PlainStops:
         entries = {s.entry for s in inside if self._wants(s.vector)}
         own = [s for s in inside if s.entry in entries]
         exits = [e for e in (*paths.outward, *paths.inward) if e.kind in _FAR]
-        flow = Flow(self._target.linear)
         self._places[paths.real] = _Places(
-            funnel(own, flow),
+            funnel(own, Flow(self._target.linear)),
             {e.address: e for e in exits},
             paths.return_gate,
             max((s.bits for s in own), default=32),
@@ -96,8 +97,14 @@ class PlainStops:
         self._in_task = frozenset(at for p in places for at in (*p.entries, *p.exits))
         if not paths.real:
             tasks = [s for s in paths.stubs.values() if s.kind == "task-gate"]
-            self._tasks.follow([s for s in tasks if self._wants(s.vector)], flow)
+            wanted = {s.selector for s in tasks if self._wants(s.vector)}
+            self._tasks.follow(s for s in tasks if s.selector in wanted)
         self.wanted = self._in_task | self._tasks.wanted
+
+    def _depth_under(self, source: Place) -> int:
+        """Tell how deep an event is that leaves a task there, by the frames above its stack."""
+        stack = self._registers.base(source.ss or 0) + (source.esp or 0)
+        return 1 + sum(0 <= at - stack < _STACK_SPAN for at in self._pending)
 
     def _wants(self, vector: int) -> bool:
         return not self._vectors or vector in self._vectors
@@ -110,7 +117,7 @@ class PlainStops:
         """Note a stop at one of the wanted places; return what makes the events that it ends."""
         done: list[Event] = []
         if registers.pc in self._tasks.wanted and not registers.real:
-            done += self._tasks.at(registers, len(self._pending))
+            done += self._tasks.at(registers)
             self.wanted = self._in_task | self._tasks.wanted
         places = self._places.get(registers.real)
         if places and registers.pc in places.entries:

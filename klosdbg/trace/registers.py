@@ -7,10 +7,12 @@ from klosdbg.errors import KlosdbgError
 from klosdbg.ports import Memory, Target
 from klosdbg.read import read_cpu, read_selector
 from klosdbg.trace.event import Place
+from klosdbg.x86.bits import bit
 from klosdbg.x86.cpu import Cpu
 
 _VM = 1 << 17
 _PE = 1
+_WHOLE = (1 << 64) - 1
 _NAMES = frozenset(("eip", "rip", "esp", "rsp", "cs", "ss", "cr0", "cr2", "cr3"))
 
 
@@ -55,12 +57,12 @@ class ReadAhead:
 
 
 class QuickRegisters:
-    """Read the registers of a stopped guest. Bases of segments are looked up once."""
+    """Read the registers of a stopped guest. Segments are looked up once."""
 
     def __init__(self, target: Target, ahead: "ReadAhead | None" = None) -> None:
         self._target = target
         self._ahead = ahead
-        self._bases: dict[int, int] = {}
+        self._segments: dict[int, tuple[int, int]] = {}
 
     def read(self, guesses: list[tuple[int, int]] | None = None) -> Registers:
         """Read the registers that an event is told by, and memory that may be wanted with them."""
@@ -72,18 +74,17 @@ class QuickRegisters:
         if real:
             pc, stack = (cs << 4) + pc, (ss << 4) + (stack & 0xFFFF)
         else:
-            pc, stack = self.base(cs) + pc, self.base(ss) + stack
+            base, mask = self._segment(ss)
+            pc, stack = self.base(cs) + pc, base + (stack & mask)
         return Registers(pc, stack, cs, ss, values.get("cr2", 0), values.get("cr3", 0), real)
 
     def forget(self) -> None:
-        """Look the bases of segments up anew: the guest has changed its tables."""
-        self._bases = {}
+        """Look the segments up anew: the guest has changed its tables."""
+        self._segments = {}
 
     def base(self, selector: int) -> int:
         """Give a segment's linear base; 0 where there is no such segment."""
-        if selector not in self._bases:
-            self._bases[selector] = self._find_base(selector)
-        return self._bases[selector]
+        return self._segment(selector)[0]
 
     def place(self, cs: int, eip: int, eflags: int, real: bool) -> Place:
         """Say where a program with these flags stood, in real mode or not."""
@@ -104,17 +105,24 @@ class QuickRegisters:
         selectors = {n: s.selector for n, s in cpu.segments.items()}
         return {**cpu.gpr, **selectors, **_control(cpu)}
 
-    def _find_base(self, selector: int) -> int:
+    def _segment(self, selector: int) -> tuple[int, int]:
+        """Give a segment's linear base, and which bits of ESP count where it is the stack."""
+        if selector not in self._segments:
+            self._segments[selector] = self._find_segment(selector)
+        return self._segments[selector]
+
+    def _find_segment(self, selector: int) -> tuple[int, int]:
         cpu = read_cpu(self._target)
         if cpu.long_mode:
-            return 0
+            return 0, _WHOLE
         held = [s for s in cpu.segments.values() if s.selector == selector and s.present]
         if held:
-            return held[0].base
+            return held[0].base, _WHOLE if bit(held[0].flags, 22) else 0xFFFF
         try:
-            return int(getattr(read_selector(self._target, selector).descriptor, "base", 0))
+            found = read_selector(self._target, selector).descriptor
         except KlosdbgError:
-            return 0
+            return 0, _WHOLE
+        return int(getattr(found, "base", 0)), _WHOLE if getattr(found, "db", True) else 0xFFFF
 
 
 def cpl_of(cs: int, eflags: int) -> int:

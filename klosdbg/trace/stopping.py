@@ -57,7 +57,7 @@ class StoppingRecorder:
         self._registers = QuickRegisters(target, self._memory)
         self._idt = LiveIdt(target)
         self._stops: Stops | None = None
-        self._armed: frozenset[int] = frozenset()
+        self._armed: set[int] = set()
         self._ended: list[MakesEvent] = []
         self.place: int | None = None
         self.stops = 0
@@ -125,9 +125,10 @@ class StoppingRecorder:
         control = self._control()
         for address in self._armed - wanted:
             control.remove(address)
+            self._armed.discard(address)
         for address in wanted - self._armed:
             control.insert(address)
-        self._armed = wanted
+            self._armed.add(address)
 
     def _control(self) -> RunControl:
         if self._target.control is None:

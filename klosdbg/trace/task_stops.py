@@ -4,7 +4,7 @@ A task goes on where it left off: after its ``iret``, at the instruction behind 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from klosdbg.errors import KlosdbgError
@@ -12,7 +12,6 @@ from klosdbg.ports import Memory, Target
 from klosdbg.read import read_cpu, read_tss
 from klosdbg.trace.discovery import Stub
 from klosdbg.trace.event import Back, Event, Place, Resumed, Spent, Time, Transfer
-from klosdbg.trace.flow import Flow
 from klosdbg.trace.pending import Pending
 from klosdbg.trace.registers import QuickRegisters, Registers
 from klosdbg.trace.saved_task import read_saved_task
@@ -21,93 +20,107 @@ from klosdbg.x86.vectors import PUSH_ERROR_CODE
 _GATE_SIZE = 8
 
 
+Choose = Callable[[Place, list[Stub]], Stub | None]
+"""Tells of which of several vectors an event is that hit somewhere; None: of one nobody wants."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What a task gate leads to: where the task begins next, and each ``iret`` that ends it.
+    """What task gates lead to: where the task begins next, and each ``iret`` that ends it.
 
-    ``irets`` maps their linear addresses to what follows; ``shared``: by other gates as well.
+    ``irets`` maps their linear addresses to what follows. ``stubs`` are of each vector's gate.
     """
 
-    stub: Stub
+    stubs: list[Stub]
     entry: int
     irets: Mapping[int, int]
-    shared: bool
 
 
 class TaskStops:
     """Follow the tasks that gates lead to; ``wanted`` is where to stop.
 
     A task without an ``iret`` cannot come back: its event is one as it happens.
+    ``depth`` tells how deep an event is that hit somewhere, among those that are no task's.
     """
 
     def __init__(
-        self, memory: Memory, target: Target, registers: QuickRegisters, numbers: Iterator[int]
+        self,
+        memory: Memory,
+        target: Target,
+        registers: QuickRegisters,
+        numbers: Iterator[int],
+        choose: Choose,
+        depth: Callable[[Place], int],
     ) -> None:
         self._memory = memory
         self._target = target
         self._registers = registers
         self._numbers = numbers
+        self._choose = choose
+        self._depth = depth
         self._tasks: dict[int, _Task] = {}
         self._pending: dict[int, Pending] = {}
+        self.wanted: frozenset[int] = frozenset()
 
-    def follow(self, stubs: Iterable[Stub], flow: Flow) -> None:
-        """Stop at these tasks, in place of the last ones; of several vectors it is the lowest."""
-        found: dict[int, _Task] = {}
-        for stub in stubs:
-            known = found.get(stub.selector)
-            irets = known.irets if known else dict(_irets(stub, flow))
-            task = _Task(known.stub if known else stub, stub.entry, irets, known is not None)
-            found[stub.selector] = task
-        self._tasks = found
+    def follow(self, stubs: Iterable[Stub]) -> None:
+        """Stop at these tasks, in place of the last ones."""
+        self._tasks = {}
+        for stub in sorted(stubs, key=lambda stub: stub.vector):
+            irets = {e.address: e.after for e in stub.exits if e.kind == "iret"}
+            task = self._tasks.setdefault(stub.selector, _Task([], stub.entry, irets))
+            task.stubs.append(stub)
+        self._want()
 
-    @property
-    def wanted(self) -> frozenset[int]:
-        """The linear addresses to stop at next."""
-        return frozenset(at for t in self._tasks.values() for at in (t.entry, *t.irets))
-
-    def at(self, registers: Registers, outer: int) -> list[Event]:
-        """Note a stop at one of them, of ``outer`` events under way; return what it ends."""
-        tr = read_cpu(self._target).segments["tr"].selector & ~3
-        task = self._tasks.get(tr)
+    def at(self, registers: Registers) -> list[Event]:
+        """Note a stop at one of the wanted places; return the events that it ends."""
+        selector = read_cpu(self._target).segments["tr"].selector & ~3
+        task = self._tasks.get(selector)
         if task is None:
             return []
-        if registers.pc in task.irets and tr in self._pending:
-            return [self._complete(task, self._pending.pop(tr), registers.pc)]
-        return self._begin(task, registers, outer) if registers.pc == task.entry else []
+        if registers.pc in task.irets:
+            self._tasks[selector] = replace(task, entry=task.irets[registers.pc])
+            self._want()
+            pending = self._pending.pop(selector, None)
+            return [self._ended(pending, registers.pc)] if pending else []
+        return self._begin(selector, task, registers) if registers.pc == task.entry else []
 
     def drop(self) -> list[Event]:
         """Give up the events that are under way, as having never come back."""
         dropped, self._pending = self._pending, {}
         return [pending.event for pending in dropped.values()]
 
-    def _begin(self, task: _Task, registers: Registers, outer: int) -> list[Event]:
+    def _want(self) -> None:
+        tasks = self._tasks.values()
+        self.wanted = frozenset(at for task in tasks for at in (task.entry, *task.irets))
+
+    def _begin(self, selector: int, task: _Task, registers: Registers) -> list[Event]:
         try:
-            event = switched(self._target, self._memory, self._registers, registers, task.stub)
+            source = outgoing(self._target, self._registers)
         except KlosdbgError:
             return []
-        event = replace(event, seq=next(self._numbers), depth=1 + outer, shared_stub=task.shared)
+        given_up = self._pending.get(selector)
+        stub = self._choose(source, task.stubs)
+        if stub is None or (given_up and given_up.event.source == source):
+            return []
+        event = switched(self._target, self._memory, self._registers, registers, stub)
+        depth = self._depth(source) + len(self._pending.keys() - {selector})
+        shared = len(task.stubs) > 1
+        event = replace(event, seq=next(self._numbers), depth=depth, shared_stub=shared)
         if not task.irets:
             return [event]
-        given_up = self._pending.pop(task.stub.selector, None)
-        self._pending[task.stub.selector] = Pending(0, event, event.time.value)
+        self._pending[selector] = Pending(0, event, event.time.value)
         return [given_up.event] if given_up else []
 
-    def _complete(self, task: _Task, pending: Pending, iret: int) -> Event:
-        self._tasks[task.stub.selector] = replace(task, entry=task.irets[iret])
-        source = pending.event.source
-        place = outgoing(self._target, self._registers)
+    def _ended(self, pending: Pending, iret: int) -> Event:
+        try:
+            place = outgoing(self._target, self._registers)
+        except KlosdbgError:
+            return pending.event
         return pending.finished(
             back=Back("iret", None, iret),
-            resumed=Resumed(place, place.linear != source.linear),
+            resumed=Resumed(place, place.linear != pending.event.source.linear),
             spent=Spent(time.monotonic_ns() - pending.since, None),
         )
-
-
-def _irets(stub: Stub, flow: Flow) -> Iterator[tuple[int, int]]:
-    for found in flow.exits(stub.entry, stub.bits):
-        iret = flow.instruction(found.address, stub.bits)
-        if found.kind == "iret" and iret is not None:
-            yield found.address, found.address + iret.size
 
 
 def switched(
@@ -115,7 +128,7 @@ def switched(
 ) -> Event:
     """Make the event of a task switch, where its task begins.
 
-    ``CommandError`` where the task that was left cannot be found.
+    ``CommandError`` where the task that was left cannot be found. ``out.esp`` is an offset.
     """
     cpu, source = read_cpu(target), outgoing(target, quick)
     width = stub.bits // 8 if stub.vector in PUSH_ERROR_CODE else 0
@@ -128,7 +141,7 @@ def switched(
         registers.cs,
         cpu.eip,
         registers.ss,
-        cpu.stack_pointer + width,
+        registers.stack - quick.base(registers.ss) + width,
     )
     return Event(
         seq=0,

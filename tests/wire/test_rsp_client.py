@@ -291,17 +291,6 @@ def test_waiting_ends_at_the_time_limit(start: Start) -> None:
     assert ports.control.wait(1).reason == "breakpoint"
 
 
-def test_waiting_for_a_stop_that_does_not_come_sleeps(start: Start) -> None:
-    _, ports = start({b"m": [encode(b"00")]})
-    for _ in range(3):
-        ports.target.linear.read(0, 1)
-    ports.control.resume()
-    before = time.thread_time()
-    with pytest.raises(TargetTimeout):
-        ports.control.wait(0.4)
-    assert time.thread_time() - before < 0.1
-
-
 def test_a_stop_is_noticed_without_waiting(start: Start) -> None:
     stub, ports = start({b"m": [encode(b"00")]})
     ports.control.resume()

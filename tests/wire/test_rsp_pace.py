@@ -1,0 +1,122 @@
+"""When the client sleeps, and what it does once after a reset: neither can be seen on the wire."""
+
+import select
+import time
+from collections.abc import Iterator
+from itertools import chain, repeat
+
+import pytest
+from klosdbg.errors import TargetLost, TargetTimeout
+from klosdbg.targets import rsp_link
+from klosdbg.targets.rsp import greet
+from klosdbg.targets.rsp_link import RspLink
+from klosdbg.wire.rsp import encode
+from tests.wire.fake_stub import REGISTERS, FakeStub, command, printed
+
+_STOP = encode(b"T05thread:01;")
+_IN_FIRMWARE = REGISTERS.replace("CS =0008 00100000", "CS =f000 000f0000")
+
+
+@pytest.fixture
+def stub() -> Iterator[FakeStub]:
+    found = FakeStub({b"m": [encode(b"00")]})
+    yield found
+    found.close()
+
+
+class Poll:
+    """Notes how long each look may take."""
+
+    def __init__(self, poll: select.poll) -> None:
+        self.waits: list[float | None] = []
+        self._poll = poll
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        self.waits.append(timeout)
+        return self._poll.poll(timeout)
+
+
+def test_waiting_for_a_stop_that_does_not_come_sleeps(stub: FakeStub) -> None:
+    ports = greet(RspLink(stub.client, "stub"))
+    for _ in range(3):
+        ports.target.linear.read(0, 1)
+    ports.control.resume()
+    before = time.thread_time()
+    with pytest.raises(TargetTimeout):
+        ports.control.wait(0.4)
+    assert time.thread_time() - before < 0.1
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_what_comes_soon_is_waited_for_awake(
+    stub: FakeStub, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    """Unless there is one processor alone, on which the stub would have to wait."""
+    monkeypatch.setattr(rsp_link, "_AWAKE", 5.0)
+    monkeypatch.setattr(rsp_link, "_SEVERAL_CPUS", several)
+    ports = greet(RspLink(stub.client, "stub"))
+    ports.target.linear.read(0, 1)
+    ports.stub.link._poll = poll = Poll(ports.stub.link._poll)  # type: ignore[assignment]
+    for _ in range(20):
+        ports.target.linear.read(0, 1)
+    assert (set(poll.waits) == {0}) == several
+
+
+class Resets:
+    """Notes what is asked of a machine whose resets are shut-downs."""
+
+    def __init__(self, lost: bool = False) -> None:
+        self.asked: list[str] = []
+        self._lost = lost
+
+    def reset(self) -> None:
+        self.asked.append("reset")
+
+    def settle(self) -> None:
+        self.asked.append("settle")
+        if self._lost:
+            raise TargetLost("no QMP")
+
+
+def after_a_reset(resets: Resets, *registers: str) -> FakeStub:
+    """Resume the guest after a reset, with its registers each time."""
+    states = chain(["(shutdown)", "(shutdown)"], repeat("(prelaunch)"))
+    stands = iter(registers)
+    stub = FakeStub(
+        {
+            command("info status"): lambda _: printed(f"VM status: paused {next(states)}\n"),
+            command("info registers"): lambda _: printed(next(stands)),
+            command("system_reset"): printed(""),
+            b"c": [_STOP],
+        }
+    )
+    ports = greet(RspLink(stub.client, "stub"), resets=resets)
+    ports.control.reset()
+    for _ in registers:
+        try:
+            ports.control.resume()
+        except TargetLost:
+            continue
+        ports.control.wait(5)
+    return stub
+
+
+def test_a_reset_is_over_when_the_firmware_is() -> None:
+    """The firmware resets the machine itself; what comes after is the guest's."""
+    resets = Resets()
+    stub = after_a_reset(resets, _IN_FIRMWARE, _IN_FIRMWARE)
+    assert resets.asked == ["reset"]
+    stub.close()
+    resets = Resets()
+    stub = after_a_reset(resets, _IN_FIRMWARE, REGISTERS, REGISTERS)
+    assert resets.asked == ["reset", "settle"]
+    assert stub.requests.count(b"c") == 3
+    stub.close()
+
+
+def test_a_guest_runs_on_without_what_reset_it() -> None:
+    resets = Resets(lost=True)
+    stub = after_a_reset(resets, REGISTERS, REGISTERS)
+    assert resets.asked == ["reset", "settle"]
+    assert stub.requests.count(b"c") == 1
+    stub.close()
