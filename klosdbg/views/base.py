@@ -11,11 +11,13 @@ A view family registers both for its models::
 Views never read memory; all that they know beyond the model is the ``Style``.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
 _ANSI = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_PAINTED = re.compile(r"\x1b\[\d*m")
 
 
 def _no_symbol(_address: int) -> str | None:
@@ -69,13 +71,7 @@ def columns(rows: Iterable[Sequence[str]], indent: str = "", right: str = "") ->
 
 def visible_length(cell: str) -> int:
     """Count the characters that a terminal shows, ANSI colour left out."""
-    length = len(cell)
-    start = cell.find("\x1b[")
-    while start >= 0:
-        end = cell.index("m", start)
-        length -= end + 1 - start
-        start = cell.find("\x1b[", end)
-    return length
+    return len(_PAINTED.sub("", cell) if "\x1b" in cell else cell)
 
 
 def _line(row: Sequence[str], widths: dict[int, int], right: str) -> str:

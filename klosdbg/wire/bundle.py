@@ -16,7 +16,7 @@ this order::
     report.html                 all of it to be read in a browser
 
 Nothing here opens a file. What comes out of a bundle is untrusted: every decoder checks types and
-ranges, and raises ``DataError``.
+ranges, and raises ``DataError``; what is not printable in its strings becomes U+FFFD.
 """
 
 import json
@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from klosdbg.errors import DataError
+from klosdbg.wire.harmless import harmless_json
 from klosdbg.x86.cpu import Cpu
 
 FORMAT = 1
@@ -146,7 +147,7 @@ def _load_yaml(raw: bytes) -> dict[str, Any]:
     if len(raw) > MOST_MANIFEST:
         raise DataError(f"the capture's manifest is damaged: more than {MOST_MANIFEST >> 10} KiB")
     try:
-        plain = yaml.load(raw, Loader)
+        plain = harmless_json(yaml.load(raw, Loader))
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:60]
         raise DataError(f"the capture's manifest is damaged: {reason}") from None
@@ -164,7 +165,7 @@ def decode_lines(chunks: Iterable[bytes], damaged: Callable[[str], None]) -> Ite
     """Read lines of JSON objects; one that is none is left out and reported to ``damaged``."""
     for number, raw in enumerate(chunks, 1):
         try:
-            record = json.loads(raw) if raw.endswith(b"\n") else None
+            record = harmless_json(json.loads(raw)) if raw.endswith(b"\n") else None
         except (ValueError, RecursionError):
             record = None
         if isinstance(record, dict):
@@ -176,7 +177,7 @@ def decode_lines(chunks: Iterable[bytes], damaged: Callable[[str], None]) -> Ite
 def decode_object(raw: bytes, name: str) -> dict[str, Any]:
     """Read a member that is one JSON object, or raise ``DataError``."""
     try:
-        plain = json.loads(raw)
+        plain = harmless_json(json.loads(raw))
     except (ValueError, RecursionError):
         plain = None
     if not isinstance(plain, dict):

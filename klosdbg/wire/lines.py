@@ -9,6 +9,7 @@ from elftools.common.exceptions import DWARFError, ELFError
 from elftools.construct import ConstructError
 
 from klosdbg.errors import CommandError, DataError
+from klosdbg.wire.harmless import harmless
 
 _Row = tuple[int, int]
 
@@ -62,12 +63,16 @@ def _paths(unit: Any, header: Any) -> dict[int, PurePosixPath]:
     """Map the numbers of a line program's files to their paths."""
     top = unit.get_top_DIE()
     where = top.attributes.get("DW_AT_comp_dir")
-    compiled_in = PurePosixPath(where.value.decode() if where else "")
-    directories = [compiled_in / name.decode() for name in header.include_directory]
+    compiled_in = PurePosixPath(_text(where.value) if where else "")
+    directories = [compiled_in / _text(name) for name in header.include_directory]
     first = 0
     if header.version < 5:
         first, directories = 1, [compiled_in, *directories]
     return {
-        number: directories[file.dir_index] / file.name.decode()
+        number: directories[file.dir_index] / _text(file.name)
         for number, file in enumerate(header.file_entry, first)
     }
+
+
+def _text(raw: bytes) -> str:
+    return harmless(raw.decode("utf-8", "replace"))

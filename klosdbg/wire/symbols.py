@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klosdbg.errors import DataError
+from klosdbg.wire.harmless import harmless
 
 if TYPE_CHECKING:
     from klosdbg.wire.callframes import CallFrames
@@ -154,4 +155,4 @@ def _named(table: Any, sections: list[tuple[int, int, int]], base: int) -> Itera
         address, size = entry["st_value"], entry["st_size"]
         end = address + size if size else section_address + section_size
         rank = (kind in ("STT_FUNC", "STT_OBJECT")) * 2 + (entry["st_info"]["bind"] == "STB_GLOBAL")
-        yield _Symbol(address + base, rank, size, end + base, entry.name)
+        yield _Symbol(address + base, rank, size, end + base, harmless(entry.name))
