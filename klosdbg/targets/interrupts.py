@@ -16,20 +16,22 @@ _MAIN = threading.main_thread().ident
 class _Deferral:
     """A context, of bounded duration, that delivers Ctrl-C when its outermost use has ended.
 
-    Its handler stays, since replacing it costs more than an exchange; outside of the context it
-    does what the one before it did.
+    In place of Python's own handler, ours stays, since replacing it costs more than an exchange;
+    outside of the context it does the same. Anybody else's is put back: a line editor has one of
+    its own while it reads a line, and then puts back what it found.
     """
 
     def __init__(self) -> None:
         self._depth = 0
         self._noted = False
-        self._previous: Any = None
+        self._others: Any = None
         self._ours = self._handle
 
     def __enter__(self) -> None:
         if _applies():
-            if self._depth == 0 and getsignal(signal.SIGINT) is not self._ours:
-                self._previous = signal.signal(signal.SIGINT, self._ours)
+            if self._depth == 0 and (found := getsignal(signal.SIGINT)) is not self._ours:
+                self._others = None if found is signal.default_int_handler else found
+                signal.signal(signal.SIGINT, self._ours)
             self._depth += 1
 
     def __exit__(self, *_error: object) -> None:
@@ -37,8 +39,9 @@ class _Deferral:
             return
         self._depth -= 1
         if self._depth == 0:
-            if not callable(self._previous):
-                signal.signal(signal.SIGINT, self._previous)
+            if self._others is not None:
+                signal.signal(signal.SIGINT, self._others)
+                self._others = None
             if self._noted:
                 self._noted = False
                 signal.raise_signal(signal.SIGINT)
@@ -47,7 +50,7 @@ class _Deferral:
         if self._depth:
             self._noted = True
         else:
-            self._previous(number, frame)
+            signal.default_int_handler(number, frame)
 
 
 interrupts_deferred = _Deferral()

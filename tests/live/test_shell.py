@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,22 @@ def test_ctrl_c_ends_a_command_and_never_the_shell(tmp_path: Path) -> None:
         shell.expect(STOPPED)
         shell.expect(PROMPT)
         shell.line("regs", "protected mode")
+        assert shell.ends() == 0
+
+
+@needs_klos
+def test_ctrl_c_after_a_while_at_the_prompt(tmp_path: Path) -> None:
+    """The prompt has looked at the guest meanwhile, under the line editor's own Ctrl-C."""
+    with on_terminal("run", "--headless", state=tmp_path) as shell:
+        for _ in range(2):
+            shell.expect(r"\(klosdbg ring\d")
+            time.sleep(1.5)
+            shell.type("c" + ENTER)
+            shell.expect("\n")
+            time.sleep(0.5)
+            shell.interrupt()
+            shell.expect("interrupt: ring")
+        shell.expect(r"\(klosdbg ring\d")
         assert shell.ends() == 0
 
 

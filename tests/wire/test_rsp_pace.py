@@ -1,6 +1,7 @@
 """When the client sleeps, and what it does once after a reset: neither can be seen on the wire."""
 
 import select
+import signal
 import time
 from collections.abc import Iterator
 from itertools import chain, repeat
@@ -60,6 +61,20 @@ def test_what_comes_soon_is_waited_for_awake(
     for _ in range(20):
         ports.target.linear.read(0, 1)
     assert (set(poll.waits) == {0}) == several
+
+
+def test_ctrl_c_after_a_line_editor(stub: FakeStub) -> None:
+    """It has a handler of its own while exchanges are made, and puts back the one that it found."""
+    ports = greet(RspLink(stub.client, "stub"))
+    found = signal.getsignal(signal.SIGINT)
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    ports.target.linear.read(0, 1)
+    signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, found)
+    assert pressed == [signal.SIGINT]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 class Resets:
