@@ -31,13 +31,15 @@ class MemoryFault(TargetError):
     """Report memory that could not be read or written as a whole.
 
     ``space`` is ``linear`` or ``physical``; ``address`` and ``size`` (bytes) are the request's.
+    ``why`` is the reason where it is another than that nothing is mapped there.
     """
 
-    def __init__(self, space: str, address: int, size: int, action: str = "read") -> None:
+    def __init__(
+        self, space: str, address: int, size: int, action: str = "read", why: str = ""
+    ) -> None:
         hint = " (phys:0x1000 is physical memory)" if space == "linear" else ""
-        super().__init__(
-            f"cannot {action} {size} bytes at {space} {address:#010x}: not mapped{hint}"
-        )
+        reason = why or f"not mapped{hint}"
+        super().__init__(f"cannot {action} {size} bytes at {space} {address:#010x}: {reason}")
         self.space = space
         self.address = address
         self.size = size

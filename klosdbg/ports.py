@@ -8,7 +8,16 @@ from klosdbg.x86.cpu import Cpu
 
 WatchKind = Literal["watch", "rwatch", "awatch"]
 """Which accesses stop: writes, reads, or both; in GDB's words."""
-StopReason = Literal["breakpoint", "step", "interrupt", "watchpoint", "shutdown", "signal"]
+StopReason = Literal[
+    "breakpoint",
+    "step",
+    "interrupt",
+    "watchpoint",
+    "shutdown",
+    "signal",
+    "beginning of recording",
+    "end of recording",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ class Reverse(Protocol):
         """Run backwards to a breakpoint, or to where the recording began; ``wait`` as ever."""
 
     def back_to_write(self, address: int, size: int) -> StopEvent:
-        """Run backwards to the last write to a linear address."""
+        """Run backwards to the last write to a linear address, or to the beginning."""
 
 
 class Monitor(Protocol):
@@ -169,7 +178,9 @@ class Target:
     ``stands_at`` is told where a stopped guest stands by whoever has found out: a resume need not.
     ``instructions`` counts those that the guest has executed, where its clock is their count.
     ``processors`` is there where there is more than one.
+    ``read_only`` says why, where it cannot be written.
     ``address_bits`` is the width of the widest linear address that its processor can use.
+    ``left_out`` says why a recording lacks memory; empty where all that is mapped can be read.
     """
 
     name: str
@@ -190,5 +201,7 @@ class Target:
     read_at_stop: ReadAtStop | None = None
     stands_at: Callable[[int], None] | None = None
     instructions: Callable[[], int] | None = None
+    read_only: str = "it is a recording"
     close: Callable[[], None] = lambda: None
     address_bits: int = 32
+    left_out: str = ""

@@ -219,7 +219,7 @@ def _read_tss(target: Target, cpu: Cpu) -> Tss:
     size = min(tr.limit, 0xFFFF + WITH_TERMINATOR) + 1
     pieces = read_pages(target.linear, tr.base, size)
     if pieces[0][1] is None:
-        raise MemoryFault("linear", tr.base, size)
+        target.linear.read(tr.base, size)  # raises, and knows why
     bounds = [address - tr.base for address, _ in pieces] + [size]
     missing = tuple(
         (start, end - 1)
@@ -260,7 +260,7 @@ def read_instructions(target: Target, address: int, count: int, bits: int) -> li
             break
         code += raw
     if not code:
-        raise MemoryFault("linear", address, 15 * count)
+        code = target.linear.read(address, 15 * count)  # raises, and knows why
     return disassemble(code, address, bits, count)
 
 

@@ -257,7 +257,7 @@ def show_capture(session: Session, opened: Opened) -> None:
         except DataError as error:
             opened.bundle.damage.append(str(error))
             continue
-        session.attach(snapshot_target(snapshot, opened.name, lambda: opened.bundle.console))
+        session.attach(_target_of(session, snapshot, lambda: opened.bundle.console))
         session.shown = number
         break
     if opened.bundle.damage:
@@ -311,9 +311,16 @@ def _side(session: Session, word: str) -> tuple[str, Target]:
     return f"snapshot {snapshot.number}", _target_of(session, snapshot)
 
 
-def _target_of(session: Session, snapshot: Snapshot) -> Target:
-    name = session.opened.name if session.opened else session.live.name
-    return snapshot_target(snapshot, name, session.live.read_console)
+def _target_of(
+    session: Session, snapshot: Snapshot, read_console: Callable[[], bytes] | None = None
+) -> Target:
+    opened = session.opened
+    return snapshot_target(
+        snapshot,
+        opened.name if opened else session.live.name,
+        read_console or session.live.read_console,
+        opened is not None and opened.manifest.redacted,
+    )
 
 
 def _info(session: Session, snapshot: Snapshot) -> SnapshotInfo:

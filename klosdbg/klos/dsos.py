@@ -41,7 +41,16 @@ def read_sites(target: Target, info: KlosInfo) -> tuple[SiteState, ...]:
     """Decode every patch site from the live code, and compare it with ``klos_info``."""
     sites = read_array(target, info.sites, KlosSite, "sites")
     code = target.linear.read_many([_place(site) for site in sites])
-    return tuple(_site(site, raw, info) for site, raw in zip(sites, code, strict=True))
+    return tuple(
+        _unread(site, target.left_out) if raw is None else _site(site, raw, info)
+        for site, raw in zip(sites, code, strict=True)
+    )
+
+
+def _unread(site: KlosSite, left_out: str) -> SiteState:
+    """Judge a site without its code, unless it may only be that a recording left it out."""
+    agrees = None if left_out else False
+    return SiteState(site, None, None, agrees, left_out or "it is not mapped")
 
 
 def _place(site: KlosSite) -> tuple[int, int]:
@@ -54,9 +63,7 @@ def _is_cell(site: KlosSite) -> bool:
     return site.start == 0
 
 
-def _site(site: KlosSite, raw: bytes | None, info: KlosInfo) -> SiteState:
-    if raw is None:
-        return SiteState(site, None, None, False, "it is not mapped")
+def _site(site: KlosSite, raw: bytes, info: KlosInfo) -> SiteState:
     if site.width not in _WIDTHS:
         return SiteState(site, None, None, False, f"its width is {site.width}, neither 2 nor 4")
     if _is_cell(site):

@@ -18,13 +18,14 @@ class SiteState:
     """A patch site: the instruction that holds the selector, decoded from live code.
 
     ``instruction`` is None for a plain cell. ``value`` is None, and ``why`` says why, where no
-    selector can be decoded. ``agrees`` tells whether it is one that the site may hold now.
+    selector can be decoded. ``agrees`` tells whether it is one that the site may hold now; None
+    where a recording left its code out.
     """
 
     site: KlosSite
     instruction: Instruction | None
     value: int | None
-    agrees: bool
+    agrees: bool | None
     why: str = ""
 
     @property
@@ -59,7 +60,12 @@ class Dsos:
     @property
     def wrong(self) -> tuple[SiteState, ...]:
         """The sites that do not hold what they should."""
-        return tuple(site for site in self.sites if not site.agrees)
+        return tuple(site for site in self.sites if site.agrees is False)
+
+    @property
+    def unread(self) -> tuple[SiteState, ...]:
+        """The sites whose code a recording left out."""
+        return tuple(site for site in self.sites if site.agrees is None)
 
     @property
     def found_fault(self) -> bool:

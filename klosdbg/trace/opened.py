@@ -6,16 +6,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from klosdbg.errors import DataError
-from klosdbg.ports import Target
+from klosdbg.ports import Memory, Target
+from klosdbg.read import PAGE
 from klosdbg.trace.event import Event
 from klosdbg.trace.event_data import event_of
 from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest
 from klosdbg.wire.bundle import Snapshot as Snapshot
 from klosdbg.wire.stored import StoredMemory
 from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.paging import Mode, Paging, walk
 
 if TYPE_CHECKING:
     from klosdbg.wire.bundle_read import Bundle
+
+_PSE = 0x10
+_LEFT_OUT = "the snapshot does not hold it"
+_REDACTED = " (--redact)"
 
 
 class Snapshots(Mapping[int, Snapshot]):
@@ -81,17 +87,40 @@ class Opened:
 
 
 def snapshot_target(
-    snapshot: Snapshot, name: str, read_console: Callable[[], bytes] | None = None
+    snapshot: Snapshot,
+    name: str,
+    read_console: Callable[[], bytes] | None = None,
+    redacted: bool = False,
 ) -> Target:
     """Make a target of a snapshot. It cannot run, and nothing in it can be written."""
+    left_out = _LEFT_OUT + (_REDACTED if redacted else "")
+    physical = StoredMemory("physical", snapshot.physical, lambda _at, _size: left_out)
+
+    def why(address: int, size: int) -> str:
+        return "" if _unmapped(snapshot.cpu, physical, address, size) else left_out
+
     return Target(
         name=f"{name}, snapshot {snapshot.number}",
         registers=HeldRegisters(snapshot.cpu),
-        linear=StoredMemory("linear", snapshot.linear),
-        physical=StoredMemory("physical", snapshot.physical),
+        linear=StoredMemory("linear", snapshot.linear, why),
+        physical=physical,
+        left_out=left_out,
         read_console=read_console,
         address_bits=64 if "rsp" in snapshot.cpu.gpr else 32,
     )
+
+
+def _unmapped(cpu: Cpu, physical: Memory, address: int, size: int) -> bool:
+    """Tell whether the page tables, which were stored, leave a page of a range unmapped."""
+    if cpu.paging == "off":
+        return False
+    mode: Mode = "PSE" if cpu.paging == "32-bit" and cpu.cr4 & _PSE else cpu.paging
+    paging = Paging(mode, cpu.cr3, nxe=cpu.long_mode)
+    walks = (
+        walk(lambda at, length: physical.read_many([(at, length)])[0], page, paging)
+        for page in range(address & -PAGE, address + size, PAGE)
+    )
+    return any(found.why is not None and found.unreadable is None for found in walks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from klosdbg.klos.dsos_models import Dsos, SiteState
 from klosdbg.views.base import Style, columns, data, text
 from klosdbg.views.descriptors import descriptor_data, raw_number, what
 
+_COLORS = {True: "green", False: "red", None: "dim"}
+
 
 @text.register
 def _(model: Dsos, style: Style) -> str:
@@ -50,11 +52,11 @@ def _folded(model: Dsos) -> Iterator[str]:
 def _site(state: SiteState, style: Style) -> tuple[str, ...]:
     holds = "?" if state.value is None else f"{state.value:#06x}"
     name = state.site.name if state.site.kind == Site.DESIGN_B else _named(state)
-    wrong = f" ({state.why})" if state.why else ""
+    wrong = f" ({state.why})" if state.agrees is False else " (left out)" if state.why else ""
     return (
         f"{state.site.immediate:#010x}",
-        style.paint("green" if state.agrees else "red", holds),
-        str(state.instruction or "cell"),
+        style.paint(_COLORS[state.agrees], holds),
+        str(state.instruction or ("?" if state.site.start else "cell")),
         name + style.paint("red", wrong),
     )
 
@@ -66,11 +68,19 @@ def _named(state: SiteState) -> str:
 def _verdict(model: Dsos, style: Style) -> str:
     wrong = len(model.wrong)
     if not wrong:
-        return style.paint("green", f"all {len(model.sites)} sites agree")
+        return _agreed(model, style)
     count = f"{wrong} of {len(model.sites)} sites do not agree"
     if model.moving:
         return style.paint("yellow", f"{count}: a relocation is rewriting them, 'finish' lets it")
     return style.paint("red", f"{count}: 'dsos audit' says more")
+
+
+def _agreed(model: Dsos, style: Style) -> str:
+    unread = model.unread
+    if not unread:
+        return style.paint("green", f"all {len(model.sites)} sites agree")
+    count = f"{len(unread)} of {len(model.sites)} sites are not compared"
+    return style.paint("yellow", f"{count}: {unread[0].why}")
 
 
 def _count(number: int, noun: str) -> str:

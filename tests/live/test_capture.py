@@ -101,6 +101,7 @@ def test_snapshots_are_looked_at_one_by_one(bug: tuple[Path, str]) -> None:
         ("snap", "is a recording: 'snaps' lists its snapshots"),
         ("capture start x.klos", "is a recording already"),
         ("mem 0x12345678", "not mapped"),
+        ("mem phys:0x1000", "the snapshot does not hold it"),
     ],
 )
 def test_what_a_recording_cannot_do(bug: tuple[Path, str], line: str, says: str) -> None:
@@ -121,8 +122,13 @@ def test_redacted(tmp_path: Path) -> None:
     shown = opened(path, "gdt", "ps")
     assert shown.code == 0, shown.err
     assert live.out.endswith(shown.out)
-    assert "not mapped" in opened(path, "mem ss:esp").err
-    assert "not mapped" in opened(path, "dis").err
+    for line in ("mem ss:esp", "dis", "mem phys:0x1000"):
+        assert opened(path, line).err.endswith("the snapshot does not hold it (--redact)\n")
+    dsos, audit = opened(path, "dsos"), opened(path, "dsos audit")
+    assert (dsos.code, audit.code) == (0, 0)
+    assert "sites are not compared: the snapshot does not hold it (--redact)" in dsos.out
+    assert "error:" not in audit.out
+    assert "note:    prologues:" in audit.out
 
 
 def test_the_exit_code_is_that_of_the_expectations(tmp_path: Path) -> None:

@@ -18,9 +18,16 @@ _DATA_LIMIT = "the hidden part reaches OS memory, whatever the descriptor in mem
 def check_sites(facts: Facts) -> Iterator[Finding]:
     """Check that every patch site holds DSOS, those of the benchmark DSOS or DSAPP."""
     sites = read_sites(facts.target, facts.info)
-    yield from (_wrong_site(facts, site) for site in sites if not site.agrees)
+    yield from (_wrong_site(facts, site) for site in sites if site.agrees is False)
+    yield from _unread(facts, sum(site.agrees is None for site in sites), len(sites))
     yield from _bare(facts, [site for site in sites if site.bare and site.agrees])
     yield from _prologues(facts, sites)
+
+
+def _unread(facts: Facts, count: int, sites: int) -> Iterator[Finding]:
+    if count:
+        text = f"{count} of {sites} are not compared: {facts.target.left_out}"
+        yield Finding("not-checked", "note", "prologues", text)
 
 
 def _wrong_site(facts: Facts, state: SiteState) -> Finding:

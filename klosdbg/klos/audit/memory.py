@@ -97,6 +97,9 @@ def _secrets(
     seen = {page.physical: (process, page) for process, page in pages if page.writable}
     read = physical.read_many([(at, page.size) for at, (_, page) in seen.items()])
     needle = facts.info.dsos.to_bytes(_WORD, "little")
+    if facts.target.left_out and None in read:
+        text = f"{read.count(None)} of {len(read)} are not searched: {facts.target.left_out}"
+        yield Finding("not-checked", "note", "applications' pages", text)
     for (process, page), raw in zip(seen.values(), read, strict=True):
         for at in _occurrences(raw or b"", needle):
             where = f"pid {process.pid}, {page.linear + at:#010x}"
