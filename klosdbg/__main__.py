@@ -58,6 +58,8 @@ def _main(words: list[str]) -> int:
     at = words.index("--") if "--" in words else len(words)
     args = build_parser().parse_args(words[:at])
     args.qemu_args = words[at + 1 :]
+    if at < len(words) and args.verb not in ("run", "capture"):
+        raise UsageError(f"{args.verb} starts no QEMU of your choice: leave out '--' and the rest")
     args.words, args.replay = words, None
     session = _session(args)
     try:
@@ -202,6 +204,7 @@ def _is_address(target: str) -> bool:
 def _open_replay(session: Session, args: argparse.Namespace) -> None:
     from klosdbg.targets.capture import open_capture
     from klosdbg.targets.replay import check_version, start_replay
+    from klosdbg.trace.opened import Opened
 
     path = Path(args.file)
     bundle = open_capture(path)
@@ -209,6 +212,7 @@ def _open_replay(session: Session, args: argparse.Namespace) -> None:
         session.warn(f"{path.name} is damaged: {bundle.damage_line()}")
     target, image = start_replay(bundle, path.name, args.headless)
     session.attach(target)
+    session.events = Opened(path.name, bundle).events
     if differs := check_version(bundle.manifest, target):
         session.warn(differs)
     given = load_symbols(args.symbols)

@@ -64,5 +64,8 @@ def _place(session: Session, wanted: str) -> tuple[int, int]:
     table = _READERS[slot[1]](session.target)
     index = int(slot[2], 0) if re.fullmatch(r"0x[0-9a-fA-F]+|[0-9]+", slot[2]) else -1
     if not 0 <= index < table.slots:
-        raise CommandError(f"{wanted}: the {slot[1].upper()}'s entries are 0 to {table.slots - 1}")
+        raise CommandError(
+            f"{wanted}: the {slot[1].upper()}'s entries are 0 to {table.slots - 1} here: give the "
+            "entry's ADDRESS"
+        )
     return table.base + index * table.entry_size, table.entry_size

@@ -43,10 +43,14 @@ def _value(session: Session, wanted: str) -> int:
         return resolve(session.target, session.symbols, wanted).value
 
 
+def _refusal(session: Session) -> str:
+    return f"{session.target.name} cannot be written to: {session.target.read_only}"
+
+
 def _set_register(session: Session, name: str, value: int) -> Written:
     writer = session.target.register_writer
     if writer is None:
-        raise CommandError(f"{session.target.name} cannot be written to")
+        raise CommandError(_refusal(session))
     before = read_register(read_cpu(session.target), name)
     writer.write(name, value)
     after = read_register(read_cpu(session.target), name)
@@ -58,8 +62,10 @@ def _set_register(session: Session, name: str, value: int) -> Written:
 
 def _set_memory(session: Session, address: Address, value: int, width: int) -> Written:
     writer = session.target.linear_writer
-    if writer is None or address.space != "linear":
-        raise CommandError(f"{address.space} memory of {session.target.name} cannot be written to")
+    if writer is None:
+        raise CommandError(_refusal(session))
+    if address.space != "linear":
+        raise CommandError(f"{address.space} memory cannot be written: give a linear address")
     if not -(1 << (8 * width - 1)) <= value < 1 << (8 * width):
         raise UsageError(f"set: {value:#x} does not fit in {width} bytes (see -w)")
     new = (value % (1 << (8 * width))).to_bytes(width, "little")

@@ -41,8 +41,10 @@ def post(target: Target, symbols: Symbols | None, command: str, argument: int) -
     The errors of ``ask``.
     """
     control = target.control
-    if control is None or target.linear_writer is None:
+    if control is None:
         raise CommandError(f"{target.name} cannot run: nothing there answers a mailbox")
+    if target.linear_writer is None:
+        raise CommandError(f"{target.name} takes no requests: {target.read_only}")
     if control.running:
         raise CommandError("the guest is running: 'interrupt' it before you write to it")
     address = _address(target, symbols, control)

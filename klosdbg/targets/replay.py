@@ -22,6 +22,8 @@ from klosdbg.wire.bundle import REPLAY, Manifest
 from klosdbg.wire.bundle_read import Bundle
 
 LOG, DISK, IMAGE = "log.bin", "init.qcow2", "image.elf"
+_LOG_VERSION = 4
+"""QEMU writes it last of all."""
 _MEMORY = "128"
 _ALLOWED = {"-m": re.compile(r"[0-9]{1,5}[MG]?"), "-cpu": re.compile(r"[A-Za-z0-9_+=.,-]{1,200}")}
 _QEMUS = re.compile(r"qemu-system-(i386|x86_64)")
@@ -73,7 +75,9 @@ def start_recorded(options: QemuOptions, capture: Path) -> tuple[Target, dict[st
         "qemu": options.qemu,
     }
     name = options.image.name
-    return replace(target, name=name, linear_writer=None, register_writer=None), known
+    why = "a replay would not repeat it, so leave out --deterministic"
+    read_only = replace(target, name=name, linear_writer=None, register_writer=None, read_only=why)
+    return read_only, known
 
 
 def _copied(image: Path, to: Path) -> Path:
@@ -108,7 +112,7 @@ def start_replay(bundle: Bundle, name: str, headless: bool) -> tuple[Target, byt
     directory = PrivateDirectory()
     with ExitStack() as undo:
         undo.callback(directory.remove)
-        image = _unpack(bundle, directory.path)
+        image = _unpack(bundle, name, directory.path)
         target = start_qemu(_options(bundle, directory.path, headless))
         undo.pop_all()
     return _replayed(target, name, _end(bundle), directory), image
@@ -162,11 +166,16 @@ def _arguments(directory: Path, mode: str) -> tuple[str, ...]:
     )
 
 
-def _unpack(bundle: Bundle, directory: Path) -> bytes:
-    for name in (LOG, DISK, IMAGE):
-        with (directory / name).open("wb") as file:
-            for chunk in bundle.chunks(REPLAY + name):
+def _unpack(bundle: Bundle, name: str, directory: Path) -> bytes:
+    for part in (LOG, DISK, IMAGE):
+        with (directory / part).open("wb") as file:
+            for chunk in bundle.chunks(REPLAY + part):
                 file.write(chunk)
+    with (directory / LOG).open("rb") as log:
+        if not any(log.read(_LOG_VERSION)):
+            raise DataError(
+                f"{name} cannot be replayed: its recording was not finished ('open' shows it)"
+            )
     _check_disk((directory / DISK).read_bytes()[:4096])
     return (directory / IMAGE).read_bytes()
 
@@ -204,6 +213,7 @@ def _replayed(target: Target, name: str, end: int | None, directory: PrivateDire
         reverse=control,
         linear_writer=None,
         register_writer=None,
+        read_only="it would no longer be what was recorded",
         close=close,
     )
 
@@ -224,6 +234,7 @@ class ReplayControl:
         self._monitor = monitor
         self._reverse = reverse
         self._end = end
+        self._goes_back = False
 
     @property
     def running(self) -> bool:
@@ -233,11 +244,17 @@ class ReplayControl:
     def resume(self) -> None:
         """Let the guest run, up to the end of the recording at most."""
         self._arm()
+        self._goes_back = False
         self._control.resume()
 
     def wait(self, timeout: float | None) -> StopEvent:
-        """Wait for the guest to stop."""
-        return self._control.wait(timeout)
+        """Wait for the guest to stop; at an end of the recording, the reason says so."""
+        event = self._control.wait(timeout)
+        if self._goes_back and event.reason == "breakpoint" and self._here() == 0:
+            return StopEvent("beginning of recording", event.signal)
+        if event.reason == "interrupt" and not self._goes_back and self._is_over():
+            return StopEvent("end of recording", event.signal)
+        return event
 
     def step(self) -> StopEvent:
         """Execute one instruction."""
@@ -263,27 +280,44 @@ class ReplayControl:
     def step_back(self) -> StopEvent:
         """Go back one instruction."""
         self._require_past()
+        self._goes_back = True
         return self._reverse.step_back()
 
     def resume_back(self) -> None:
         """Run backwards to a breakpoint, or to the beginning."""
         self._require_past()
+        self._goes_back = True
         self._reverse.resume_back()
 
     def back_to_write(self, address: int, size: int) -> StopEvent:
-        """Run backwards to the last write to a linear address."""
+        """Run backwards to the instruction that last wrote to a linear address.
+
+        QEMU stops behind it, so it takes a step more.
+        """
         self._require_past()
-        return self._reverse.back_to_write(address, size)
+        self._goes_back = True
+        event = self._reverse.back_to_write(address, size)
+        if event.reason != "breakpoint":
+            return event
+        if self._here() == 0:
+            return StopEvent("beginning of recording", event.signal)
+        self._reverse.step_back()
+        return StopEvent("watchpoint", event.signal, address)
 
     def _require_past(self) -> None:
         """Refuse to go back at the beginning: QEMU would never answer."""
-        if not self._control.running and instructions(self._monitor) == 0:
+        if not self._control.running and self._here() == 0:
             raise TargetError("this is where the recording begins: 'c' and 's' go on")
 
     def _arm(self) -> None:
-        if self._end is None:
-            return
-        here = instructions(self._monitor)
-        if here is not None and here >= self._end:
+        if self._is_over():
             raise TargetError("this is where the recording ends: 'rs' and 'rc' go back")
-        self._monitor.command(f"replay_break {self._end}")
+        if self._end is not None:
+            self._monitor.command(f"replay_break {self._end}")
+
+    def _here(self) -> int | None:
+        return instructions(self._monitor)
+
+    def _is_over(self) -> bool:
+        here = self._here() if self._end is not None else None
+        return here is not None and self._end is not None and here >= self._end

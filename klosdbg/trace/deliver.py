@@ -15,7 +15,9 @@ from klosdbg.x86.delivery import Delivery, Fault, plan_delivery
 def deliver(target: Target, cpu: Cpu, fault: Fault, memory: CodeCache) -> tuple[Written, ...]:
     """Take a fault as the processor would; return what was changed. Raises ``CommandError``."""
     if target.linear_writer is None or target.register_writer is None:
-        raise CommandError(f"{target.name} cannot be written to: leave out --deliver")
+        raise CommandError(
+            f"{target.name} cannot be written to ({target.read_only}): leave out --deliver"
+        )
     plan = plan_delivery(cpu, fault, memory.read)
     if isinstance(plan, str):
         raise CommandError(plan)

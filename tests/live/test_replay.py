@@ -86,15 +86,31 @@ def test_there_is_nothing_before_the_beginning(recorded: tuple[Path, str], line:
 
 
 def test_it_goes_back_to_a_write(recorded: tuple[Path, str]) -> None:
-    """``rc --to-write`` stops behind the instruction that wrote the slot of DSOS."""
+    """``rc --to-write`` stops at the instruction that wrote the slot of DSOS, then before it."""
     found = replay(recorded[0], "until klos_ready", "sel dsos --json").out.splitlines()
     selector = json.loads(next(line for line in found if line.startswith("{")))
     slot = f"{selector['table']}[{selector['index']}]"
+    at = selector["address"]
+    lines = (f"rc --to-write {slot}", f"mem {at} 8", "s", f"mem {at} 8", f"rc --to-write {at}")
+    shown = replay(recorded[0], "until klos_ready", *lines)
+    assert shown.code == 0, shown.err
+    assert shown.out.count("watchpoint: ring 0") == 2
+    assert "dsos_place" in shown.out
+    before, after = re.findall(r"^0x\w+ .*$", shown.out, re.M)
+    assert before != after
+
+
+def test_both_ends_of_the_recording_are_named(recorded: tuple[Path, str]) -> None:
     shown = replay(
-        recorded[0], "until klos_ready", f"rc --to-write {slot}", "rs", f"mem {selector['address']}"
+        recorded[0], "c", "rc --to-write 0x1000", "until klos_ready", "rc", "events show"
     )
     assert shown.code == 0, shown.err
-    assert "dsos_place" in shown.out
+    assert re.findall(r"^(\w+ of recording|\w+): ring", shown.out, re.M) == [
+        "end of recording",
+        "beginning of recording",
+        "breakpoint",
+        "beginning of recording",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +216,40 @@ def test_a_disk_with_a_backing_file_is_refused(recorded: tuple[Path, str], tmp_p
 
     with pytest.raises(DataError, match="no plain qcow2"):
         _check_disk(disk.read_bytes()[:4096])
+
+
+def test_a_recording_that_was_killed_is_not_replayed(tmp_path: Path) -> None:
+    """QEMU has not finished its log; what was captured opens."""
+    path, part = tmp_path / "bug.klos", tmp_path / "bug.klos.part"
+    lines = ("until klos_ready", "echo ready", "events record -n 1000000 --ring")
+    words = [word for line in lines for word in ("-c", line)]
+    command = [sys.executable, "-m", "klosdbg", "capture", "-o", str(path), "--deterministic"]
+    with subprocess.Popen([*command, "--headless", *words], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == b"ready\n":
+                break
+        process.kill()
+    shown = replay(part, "regs")
+    assert (shown.code, shown.out) == (2, "")
+    assert "its recording was not finished ('open' shows it)" in shown.err
+    assert klosdbg("open", str(part), "-c", "regs").code == 0
+
+
+@pytest.mark.parametrize("line", ["mailbox ping 1", "set eax 1", "dsos trigger 1"])
+def test_nothing_is_written_while_it_is_recorded(tmp_path: Path, line: str) -> None:
+    path = str(tmp_path / "bug.klos")
+    words = ("-o", path, "--deterministic", "--headless", "-c", "until klos_ready", "-c", line)
+    shown = klosdbg("capture", *words)
+    assert shown.code == 1
+    assert "a replay would not repeat it, so leave out --deterministic" in shown.err
+
+
+@pytest.mark.parametrize("verb", ["replay", "open"])
+def test_there_is_no_qemu_to_give_arguments_to(recorded: tuple[Path, str], verb: str) -> None:
+    shown = klosdbg(verb, str(recorded[0]), "-c", "regs", "--", "-smp", "2")
+    assert (shown.code, shown.out) == (2, "")
+    assert "leave out '--'" in shown.err
 
 
 def test_klosdbg_is_killed_in_a_replay(recorded: tuple[Path, str]) -> None:
