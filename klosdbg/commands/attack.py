@@ -50,6 +50,6 @@ def _check_usage(args: Namespace) -> None:
 def _asking(session: Session) -> Ask:
     def asked(request: str, argument: int) -> MailboxAnswer:
         target = traced_target(session)
-        return ask(target, session.symbols, request, argument, session.timeout)
+        return ask(target, session.symbols, request, argument, session.timeout, session.progress)
 
     return asked

@@ -115,7 +115,8 @@ def _native(session: Session) -> NativeBench:
 
 
 def _ask(session: Session, request: str, argument: int) -> MailboxAnswer:
-    return ask(traced_target(session), session.symbols, request, argument, session.timeout)
+    target, timeout = traced_target(session), session.timeout
+    return ask(target, session.symbols, request, argument, timeout, session.progress)
 
 
 def _ask_ready(session: Session, request: str) -> MailboxAnswer:

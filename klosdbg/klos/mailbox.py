@@ -1,7 +1,7 @@
 """Asking the running guest for something, through the mailbox of ``klos_info``. Writes to it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -16,6 +16,7 @@ from klosdbg.ports import RunControl, StopEvent, Symbols, Target
 _FIRST_SLICE = 0.02
 _LONGEST_SLICE = 0.5
 _FIRST_TICK = 3.0
+_SILENT = 2.0
 _FIELDS = {member.name: member for member in members(KlosMailbox)}
 _STOPPED_EARLY = "the guest stopped ({reason}) before it answered {command!r}: 'c' lets it go on"
 
@@ -26,13 +27,14 @@ def ask(
     command: str,
     argument: int,
     timeout: float | None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> MailboxAnswer:
     """Write a request, let the guest run until it has answered, and stop it again.
 
     ``timeout`` is in seconds, None for ever. The guest must be stopped. Raises ``CommandError``
     where there is no mailbox, the guest is busy, or it does not answer.
     """
-    return post(target, symbols, command, argument).answer(timeout)
+    return post(target, symbols, command, argument).answer(timeout, progress)
 
 
 def post(target: Target, symbols: Symbols | None, command: str, argument: int) -> "Posted":
@@ -65,9 +67,11 @@ class Posted:
     argument: int
     changes: tuple[Change, ...]
 
-    def answer(self, timeout: float | None) -> MailboxAnswer:
+    def answer(
+        self, timeout: float | None, progress: Callable[[str], None] = lambda _: None
+    ) -> MailboxAnswer:
         """Let the guest run until it has answered, and stop it; ``timeout`` in seconds."""
-        self._await(timeout)
+        self._await(timeout, progress)
         answer = self._read()
         _write(self.target, self.address, "status", _number(Mailbox.EMPTY))
         status: Literal["done", "error"] = "done" if answer.status == Mailbox.DONE else "error"
@@ -82,7 +86,7 @@ class Posted:
             _write(self.target, self.address, "status", _number(Mailbox.EMPTY))
         return unseen
 
-    def _await(self, timeout: float | None) -> None:
+    def _await(self, timeout: float | None, progress: Callable[[str], None]) -> None:
         start, slice_ = time.monotonic(), _FIRST_SLICE
         while not self._answered():
             event = run_for(self.control, slice_)
@@ -91,8 +95,11 @@ class Posted:
             _require_no_panic(self.target, self.symbols, self.command)
             if event is not None:
                 raise CommandError(_STOPPED_EARLY.format(reason=event.reason, command=self.command))
-            if timeout is not None and time.monotonic() - start > timeout:
+            passed = time.monotonic() - start
+            if timeout is not None and passed > timeout:
                 self._give_up(timeout)
+            if passed > _SILENT:
+                progress(f"{self.command}: {passed:.0f} s")
             slice_ = min(slice_ * 1.5, _LONGEST_SLICE)
 
     def _answered(self) -> bool:

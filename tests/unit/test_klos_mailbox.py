@@ -68,6 +68,14 @@ def test_no_answer_takes_the_request_back() -> None:
     assert struct.unpack_from("<I", guest.memory, BOX) == (Mailbox.EMPTY,)
 
 
+def test_a_long_request_tells_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("klosdbg.klos.mailbox._SILENT", -1.0)
+    said: list[str] = []
+    answer = ask(Guest(slices=3).target(), symbols(), "ping", 1, 10.0, said.append)
+    assert answer.status == "done"
+    assert said[0] == "ping: 0 s"
+
+
 def test_a_guest_at_work_is_left_to_it() -> None:
     """A request that is being served stays."""
     guest = Guest(status=Mailbox.RUNNING)
