@@ -1,9 +1,12 @@
 """Recorders that run under the clients: told of each stop, and given turns while the guest runs."""
 
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from klosdbg.commands.recording import stop_tracer
+from klosdbg.errors import KlosdbgError, TargetLost
 from klosdbg.ports import RunControl, StopEvent
 from klosdbg.session import Session
 
@@ -11,15 +14,15 @@ from klosdbg.session import Session
 def recorded_at(sessions: Iterable[Session], event: StopEvent) -> int | None:
     """Tell the recorders of a stop; return its linear address where one of them wanted it.
 
-    A recorder that has enough ends.
+    A recorder that has enough ends, and so does one that fails: the clients cannot mend it.
     """
     place = None
     for session in sessions:
-        if session.tracer is not None:
-            if session.tracer.handle(event):
-                place = session.tracer.place
-            if session.tracer.full:
-                stop_tracer(session, "limit")
+        tracer = session.tracer
+        if tracer is not None and _try(session, lambda t=tracer: t.handle(event)):  # type: ignore[misc]
+            place = tracer.place
+        if session.tracer is not None and session.tracer.full:
+            stop_tracer(session, "limit")
     return place
 
 
@@ -33,14 +36,15 @@ class Turns:
     """Turns of the recorders of a running guest: to build events, and to look at its tables."""
 
     def __init__(self) -> None:
-        self._looked = 0.0
+        self._looked = -math.inf
 
     def take(self, control: RunControl, sessions: Iterable[Session]) -> None:
         """Give each its turn; one that looks at tables stops the guest for that moment."""
-        recording = [(s, s.tracer) for s in sessions if s.tracer is not None]
-        for _, tracer in recording:
-            tracer.poll()
-        looking = [s for s, tracer in recording if tracer.stopping and tracer.interval]
+        recording = [session for session in sessions if session.tracer is not None]
+        for session in recording:
+            if session.tracer is not None:
+                _try(session, session.tracer.poll)
+        looking = [s for s in recording if s.tracer and s.tracer.stopping and s.tracer.interval]
         if not looking or time.monotonic() - self._looked < patience(looking, 0.0):
             return
         event = control.interrupt()
@@ -48,3 +52,15 @@ class Turns:
             recorded_at(looking, event)
             control.resume()
         self._looked = time.monotonic()
+
+
+def _try(session: Session, turn: Callable[[], bool | None]) -> bool:
+    try:
+        return bool(turn())
+    except TargetLost:
+        raise
+    except KlosdbgError as error:
+        with suppress(KlosdbgError):
+            stop_tracer(session, "stop")
+        session.warn(f"the recording ended: {error}")
+        return False
