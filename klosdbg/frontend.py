@@ -7,6 +7,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -85,6 +86,7 @@ class Frontend:
             for model in models:
                 self._show(model, args.json or self.session.json)
         except KeyboardInterrupt:
+            _interrupt(models)
             if not (self.session.interactive and isinstance(result, Iterator)):
                 raise
             print(file=self.out)
@@ -95,7 +97,7 @@ class Frontend:
 
     def _show(self, model: object, as_json: bool) -> None:
         style = Style(self.session.symbol, self.session.color and not as_json)
-        shown = json.dumps(data(model, style)) if as_json else text(model, style)
+        shown = _document(model, style) if as_json else text(model, style)
         if shown:
             self._print(shown)
         self.found_fault |= bool(getattr(model, "found_fault", False))
@@ -110,6 +112,20 @@ class Frontend:
             raise
         except OSError as error:
             raise CommandError(f"cannot write the output: {str(error.strerror).lower()}") from None
+
+
+def _interrupt(models: Iterator[object]) -> None:
+    """Tell a generator of a Ctrl-C that came while what it had yielded was printed."""
+    throw = getattr(models, "throw", None)
+    if throw:
+        with suppress(KeyboardInterrupt, StopIteration):
+            throw(KeyboardInterrupt)
+
+
+def _document(model: object, style: Style) -> str:
+    """Give a model's document as a line; nothing for what is there for people alone."""
+    document = data(model, style)
+    return json.dumps(document) if document else ""
 
 
 def find_command(words: list[str], asks_gdb: bool = False) -> tuple[Command, list[str]]:

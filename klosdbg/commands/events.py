@@ -4,9 +4,11 @@ from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.commands.recording import (
+    check_number,
     expression_of,
     filter_of,
     follow,
+    own_names_of,
     record,
     start_tracer,
     stop_tracer,
@@ -20,7 +22,8 @@ from klosdbg.trace.discovery import Stub
 from klosdbg.trace.event import Event, Recorder
 from klosdbg.trace.expression import Expression
 from klosdbg.trace.statistics import statistics
-from klosdbg.trace.tree import event_trees
+from klosdbg.trace.tracer import with_name
+from klosdbg.trace.tree import event_rows, event_trees
 
 _FILTERS = (
     arg("--vector", "-v", action="append", metavar="V", help="only this vector: 14, 0xe, PF"),
@@ -33,6 +36,8 @@ _FILTERS = (
 )
 _RING = arg("--ring", action="store_true", help="read KLOS's own ring, without any stop")
 _STOPPING = arg("--stopping", action="store_true", help="stop the guest at each, without the ring")
+_LATER = {"out", "back", "tlb_flush", "eoi", "resumed", "spent", "complete", "seq", "time"}
+_LATER |= {"stub_symbol", "handler_symbol"}
 _NUMBER = arg("-n", dest="number", type=integer, metavar="N", help="the first N of them")
 
 
@@ -41,13 +46,14 @@ _NUMBER = arg("-n", dest="number", type=integer, metavar="N", help="the first N 
     "let the guest run and record N events",
     _NUMBER,
     _RING,
+    _STOPPING,
     *_FILTERS,
     example="events record -n 200 --errors",
     group="record",
 )
 def events_record(session: Session, args: Namespace) -> object:
     _require_number(session, args)
-    start_tracer(session, args, "ring" if args.ring else "stopping")
+    start_tracer(session, args, _kind(args) or "stopping")
     return record(session)
 
 
@@ -80,10 +86,9 @@ def events_stop(session: Session, _args: Namespace) -> object:
     group="record",
 )
 def events_show(session: Session, args: Namespace) -> object:
-    events = _recorded(session)
-    wanted = filter_of(session, args)
-    shown = [event for event in events if wanted.wants(event)][: args.number]
-    return iter(event_trees(shown)) if args.tree else iter(shown)
+    check_number(args)
+    shown = _wanted(session, args)[: args.number]
+    return iter(event_trees(shown)) if args.tree else event_rows(shown)
 
 
 @command(
@@ -94,9 +99,7 @@ def events_show(session: Session, args: Namespace) -> object:
     group="record",
 )
 def events_stats(session: Session, args: Namespace) -> object:
-    events = _recorded(session)
-    wanted = filter_of(session, args)
-    return statistics([event for event in events if wanted.wants(event)])
+    return statistics(_wanted(session, args))
 
 
 @command(
@@ -119,7 +122,7 @@ def events_follow(session: Session, args: Namespace) -> object:
     "b event",
     "stop at the stub of a vector, if an expression over the event holds",
     arg("vector", metavar="VECTOR", help="14, 0xe, PF"),
-    arg("condition", nargs="*", metavar="if EXPR", help="as in 'events show --if'"),
+    arg("condition", nargs="*", default=[], metavar="if EXPR", help="as in 'events show --if'"),
     example='b event 11 if error.index == 0x173 and process == "attacker"',
     group="breakpoints",
     aliases=("break event",),
@@ -136,6 +139,11 @@ def break_at_event(session: Session, args: Namespace) -> object:
 def event_stop(session: Session, args: Namespace) -> tuple[Stub, Expression | None]:
     """Find the stub to stop at, and what has to hold there; ``UsageError`` for a bad condition."""
     wanted = expression_of(_condition(args.condition))
+    later = ", ".join(sorted(wanted.names & _LATER)) if wanted else ""
+    if later:
+        raise UsageError(
+            f"b event: not known yet at a stub: {later}: 'events record --if' records with it"
+        )
     return stub_of(session.target, vector(args.vector)), wanted
 
 
@@ -154,6 +162,15 @@ def _kind(args: Namespace) -> Recorder | None:
 def _require_number(session: Session, args: Namespace) -> None:
     if args.number is None and not session.interactive:
         raise UsageError("without a terminal say how many events: -n 200")
+
+
+def _wanted(session: Session, args: Namespace) -> list[Event]:
+    wanted, names = filter_of(session, args), own_names_of(session)
+    recorded = [with_name(event, names) for event in _recorded(session)]
+    found = [event for event in recorded if wanted.wants(event)]
+    if not found:
+        session.warn(f"none of {len(recorded)} events passes the filter")
+    return found
 
 
 def _recorded(session: Session) -> list[Event]:

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 from klosdbg.errors import CommandError, KlosdbgError, TargetTimeout, UsageError
 from klosdbg.execution import stop_here, wait_for_event
+from klosdbg.klos.find import find_by_symbol
+from klosdbg.klos.vectors import own_names
 from klosdbg.models import Stop
 from klosdbg.read import resolve_code
 from klosdbg.session import Session
-from klosdbg.trace.event import Event, Recorder
+from klosdbg.trace.event import Recorder
 from klosdbg.trace.expression import Expression, parse_expression
 from klosdbg.trace.filters import EventFilter
 from klosdbg.trace.tracer import End, Finished, Recorded, Tracer, make_source
+from klosdbg.trace.tree import EventHeading, EventRow
 from klosdbg.x86.vectors import parse_vector
 
 _SLICE = 1.0
@@ -46,6 +49,21 @@ def filter_of(session: Session, args: Namespace) -> EventFilter:
     )
 
 
+def check_number(args: Namespace) -> None:
+    """Refuse ``-n`` with no number of events."""
+    if args.number is not None and args.number < 1:
+        raise UsageError("-n: at least one event")
+
+
+def own_names_of(session: Session) -> dict[int, str]:
+    """Name the vectors that the guest's system names; empty where it is no KLOS with symbols."""
+    try:
+        found = find_by_symbol(session.target, session.symbols)
+    except KlosdbgError:
+        return {}
+    return own_names(found.info) if found else {}
+
+
 def expression_of(text: str | None) -> Expression | None:
     """Parse the condition that an option holds."""
     return None if text is None else parse_expression(text)
@@ -76,6 +94,8 @@ def _range(session: Session, wanted: str | None) -> tuple[int, int] | None:
     start, end = _address(session, first), _address(session, last)
     assert start is not None
     assert end is not None
+    if start > end:
+        raise UsageError(f"{wanted!r} ends before it begins: write the lower address first")
     return start, end
 
 
@@ -84,10 +104,9 @@ def start_tracer(session: Session, args: Namespace, kind: Recorder | None) -> Tr
     if session.tracer is not None:
         raise CommandError("events are being recorded already: 'events stop' ends that")
     wanted = filter_of(session, args)
-    if args.number is not None and args.number < 1:
-        raise UsageError("-n: at least one event")
+    check_number(args)
     source = make_source(session.target, session.symbols, kind, wanted)
-    tracer = Tracer(source, wanted, args.number, session.add_event)
+    tracer = Tracer(source, wanted, args.number, session.add_event, own_names_of(session))
     session.events = []
     session.tracer = tracer
     return tracer
@@ -127,6 +146,7 @@ def record(session: Session) -> Finished:
         recorded = stop_tracer(session, "interrupt")
         if session.interactive:
             return Finished(recorded)
+        _warn_interrupted(session, recorded)
         raise
     except KlosdbgError:
         session.tracer = None
@@ -147,13 +167,23 @@ def _run(session: Session) -> Stop | None:
             event = wait_for_event(session, _slice(session, began))
         except TargetTimeout:
             state = tracer.state()
-            session.progress(f"{state.kept} events, {state.rate:.0f}/s, {state.seconds:.0f} s")
+            session.progress(_progress(state))
             if _slice(session, began) <= 0:
                 raise
             continue
         if event is not None and not tracer.full:
             return stop_here(session, event, traced=True)
     return None
+
+
+def _progress(state: Recorded) -> str:
+    of_seen = f" of {state.seen}" if state.seen != state.kept else ""
+    return f"{state.kept}{of_seen} events, {state.rate:.0f}/s, {state.seconds:.0f} s"
+
+
+def _warn_interrupted(session: Session, recorded: Recorded) -> None:
+    of_seen = f" of {recorded.seen} seen" if recorded.seen != recorded.kept else ""
+    session.warn(f"recorded until Ctrl-C: {recorded.kept} events{of_seen}")
 
 
 def _slice(session: Session, began: float) -> float:
@@ -170,15 +200,16 @@ def _halt(session: Session) -> None:
 
 def _finished(session: Session, recorded: Recorded, stop: Stop | None) -> Finished:
     if recorded.end == "time-out":
-        late = (
-            f"only {recorded.kept} events came within {session.timeout:g} s; 'events show' shows "
-            "them (--timeout 0 waits for ever)"
-        )
+        late = f"only {recorded.kept} events came within {session.timeout:g} s: "
+        if session.interactive:
+            late += "'events show' shows them (--timeout 0 waits for ever)"
+        else:
+            late += "ask for fewer with -n, or wait longer with --timeout (0: for ever)"
         return Finished(recorded, None, late)
     return Finished(recorded, stop, stop.failure if stop else None)
 
 
-def follow(session: Session) -> Iterator[Event]:
+def follow(session: Session) -> Iterator[EventHeading | EventRow]:
     """Yield events as they come, until the tracer has enough or the caller closes this."""
     tracer, shown = session.tracer, 0
     assert tracer is not None
@@ -186,12 +217,20 @@ def follow(session: Session) -> Iterator[Event]:
     try:
         if not was_running:
             session.control.resume()
+        heading = EventHeading()
+        yield heading
         while True:
             over = _glance(session)
             fresh, shown = session.events[shown:], len(session.events)
-            yield from fresh
+            yield from (EventRow(event, heading) for event in fresh)
             if over:
                 return
+    except KeyboardInterrupt:
+        if not was_running:
+            _halt(session)
+        if session.tracer is not None:
+            _warn_interrupted(session, stop_tracer(session, "interrupt"))
+        raise
     finally:
         if session.tracer is not None:
             if not was_running:

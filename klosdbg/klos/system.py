@@ -5,9 +5,9 @@ from collections import Counter
 from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosInfo, KlosService
 from klosdbg.klos.checks import check_klos
-from klosdbg.klos.constants import IRQS
 from klosdbg.klos.find import booted_klos, find_klos, read_array, read_numbers, read_panic
 from klosdbg.klos.models import Description, HandlerList, HandlerRow, ServiceList
+from klosdbg.klos.vectors import own_name
 from klosdbg.ports import Symbols, Target
 from klosdbg.read import read_idt, read_selector
 from klosdbg.x86.descriptor import Descriptor, Gate, SystemSegment
@@ -50,6 +50,7 @@ def read_handlers(target: Target, symbols: Symbols | None, everything: bool) -> 
 def _handler(
     target: Target, info: KlosInfo, vector: int, gate: list[Descriptor], told: tuple[int, int]
 ) -> HandlerRow:
+    name = own_name(vector, info) or vector_name(vector) or ""
     kind = gate[0].kind if gate else "no gate"
     dpl = gate[0].dpl if gate else None
     stub: int | None = told[0]
@@ -57,7 +58,7 @@ def _handler(
         is_task = kind == "task-gate"
         stub = _task_entry(target, gate[0].target_selector) if is_task else gate[0].offset
     handler = told[1] if stub == told[0] else None
-    return HandlerRow(vector, _vector_name(vector, info), kind, dpl, stub, handler)
+    return HandlerRow(vector, name, kind, dpl, stub, handler)
 
 
 def _task_entry(target: Target, selector: int) -> int | None:
@@ -70,12 +71,3 @@ def _task_entry(target: Target, selector: int) -> int | None:
     except KlosdbgError:
         return None
     return decode_tss(raw, 32, MINIMUM_LIMIT[32], segment.base).fields["eip"]
-
-
-def _vector_name(vector: int, info: KlosInfo) -> str:
-    own = {info.commit_vector: "commit", info.trap_vector: "trap"}
-    if vector in own:
-        return own[vector]
-    if info.irq_vector <= vector < info.irq_vector + IRQS:
-        return f"IRQ {vector - info.irq_vector}"
-    return vector_name(vector) or ""

@@ -92,7 +92,7 @@ class Event:
     addresses. None means that the recorder did not see it; ``resumed`` is None for an event that
     never came back. ``shared_stub``: other vectors lead to the same stub, and ``vector`` is that
     of the ``int`` before, or the lowest of them. ``real``: it hit in real mode, where a BIOS gives
-    the vectors other meanings.
+    the vectors other meanings. ``own_name`` is what the guest's system calls the vector.
     """
 
     seq: int
@@ -119,11 +119,12 @@ class Event:
     handler_symbol: str | None = None
     shared_stub: bool = False
     real: bool = False
+    own_name: str | None = None
 
     @property
     def name(self) -> str | None:
-        """The vector's name; None for interrupts and reserved vectors, and in real mode."""
-        return None if self.real else vector_name(self.vector)
+        """The vector's name; None in real mode, and where neither processor nor system has one."""
+        return None if self.real else vector_name(self.vector) or self.own_name
 
     @property
     def error(self) -> ErrorCode | None:

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from klosdbg.errors import DataError
 from klosdbg.trace.event import Event
+from klosdbg.x86.vectors import vector_name
 
 SCHEMA = "klosdbg/event/1"
 _WIDE = 1 << 53
@@ -17,9 +18,11 @@ _WIDE = 1 << 53
 def event_data(event: Event) -> dict[str, object]:
     """Make the document of an event: integers over 53 bits are ``0x`` strings."""
     error = event.error
+    plain = _fields(event)
+    del plain["own_name"]
     return {
         "schema": SCHEMA,
-        **_fields(event),
+        **plain,
         "name": event.name,
         "error": dict(error.fields) if error else None,
         "complete": event.complete,
@@ -30,8 +33,9 @@ def event_of(document: object) -> Event:
     """Make an event of a document, or raise ``DataError`` for one that is none."""
     if not isinstance(document, Mapping) or document.get("schema") != SCHEMA:
         raise DataError(f"this is no event: its schema is not {SCHEMA}")
-    event: Event = _structure(Event, document, "event")
-    return event
+    named = {**document, "own_name": document.get("name")}
+    event: Event = _structure(Event, named, "event")
+    return dataclasses.replace(event, own_name=None) if vector_name(event.vector) else event
 
 
 def _fields(model: Any) -> dict[str, object]:

@@ -8,23 +8,22 @@ integers; what is not known is None, and an order comparison with None is false.
 import ast
 import difflib
 import operator
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from klosdbg.errors import UsageError
 from klosdbg.trace.event import Event
-from klosdbg.x86.errorcode import ErrorCode
+from klosdbg.trace.members import EVENT_NAMES, check_members, kind_of, member, shown
 
-EVENT_NAMES = frozenset(f.name for f in fields(Event)) | {"name", "error", "cpl", "complete"}
-_ERROR_NAMES = frozenset(
-    {"raw", "form", "ext", "idt", "ti", "index", "table", "selector", "null", "p", "w", "u", "i"}
-)
 _LONGEST = 1000
 _DEEPEST = 40
 _BUDGET = 1_000_000
 _WIDEST = 256
+_QUOTED = re.compile("\"[^\"]*\"|'[^']*'")
+_ASSIGNS = re.compile(r"(?<![=!<>])=(?!=)")
 
 _COMPARE: Mapping[type, Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
@@ -53,6 +52,11 @@ class Expression:
 
     text: str
     _tree: ast.expr = field(repr=False)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that it is about."""
+        return frozenset(node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name))
 
     def value(self, names: Mapping[str, object]) -> object:
         """Evaluate over these names, or raise ``UsageError`` where the types do not fit."""
@@ -91,27 +95,26 @@ def parse_expression(text: str, names: Iterable[str] = EVENT_NAMES) -> Expressio
             tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         why = (error.msg or "it is no expression").lower()
-        raise UsageError(f"{_shown(text)}: {why}: write vector == 11 and cpl == 3") from None
+        assigns = _ASSIGNS.search(_QUOTED.sub("", text))
+        hint = "compare with '=='" if assigns else "write vector == 11 and cpl == 3"
+        raise UsageError(f"{shown(text)}: {why}: {hint}") from None
     except (ValueError, RecursionError, MemoryError, OverflowError):
-        raise UsageError(f"{_shown(text)} cannot be parsed: write vector == 11") from None
+        raise UsageError(f"{shown(text)} cannot be parsed: write vector == 11") from None
     _check(tree, text, set(names))
     return Expression(text, tree)
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
 def _check(tree: ast.expr, text: str, names: set[str]) -> None:
     loops = [node for node in ast.walk(tree) if isinstance(node, ast.comprehension)]
-    names |= {loop.target.id for loop in loops if isinstance(loop.target, ast.Name)}
+    local = {loop.target.id for loop in loops if isinstance(loop.target, ast.Name)}
     ahead: list[tuple[ast.AST, int]] = [(tree, 0)]
     while ahead:
         node, depth = ahead.pop()
         if depth > _DEEPEST:
-            raise UsageError(f"{_shown(text)} is nested too deeply: simplify it")
-        _check_node(node, text, names)
+            raise UsageError(f"{shown(text)} is nested too deeply: simplify it")
+        _check_node(node, text, names | local)
         ahead += [(child, depth + 1) for child in _children(node)]
+    check_members(tree, text, local)
 
 
 def _children(node: ast.AST) -> Iterable[ast.AST]:
@@ -126,13 +129,13 @@ def _check_node(node: ast.AST, text: str, names: set[str]) -> None:
         _check_name(node.id, text, names)
     elif isinstance(node, ast.Call):
         if not isinstance(node.func, ast.Name) or node.func.id not in _CALLS or node.keywords:
-            raise UsageError(f"{_shown(text)}: only {', '.join(_CALLS)} can be called")
+            raise UsageError(f"{shown(text)}: only {', '.join(_CALLS)} can be called")
     elif isinstance(node, ast.Attribute):
         if node.attr.startswith("_"):
-            raise UsageError(f"{_shown(text)}: there is no {node.attr!r}")
+            raise UsageError(f"{shown(text)}: there is no {node.attr!r}")
     elif isinstance(node, ast.Constant):
         if node.value is not None and not isinstance(node.value, bool | int | str):
-            raise UsageError(f"{_shown(text)}: {node.value!r} is no number and no text")
+            raise UsageError(f"{shown(text)}: {node.value!r} is no number and no text")
     elif isinstance(node, ast.BinOp):
         _require(type(node.op) in _BINARY, node.op, text)
     elif isinstance(node, ast.UnaryOp):
@@ -160,12 +163,12 @@ def _check_name(name: str, text: str, names: set[str]) -> None:
     if name not in names:
         close = difflib.get_close_matches(name, names, 2)
         hint = f"did you mean {' or '.join(close)}?" if close else f"write {name!r} if it is text"
-        raise UsageError(f"{_shown(text)}: no name {name}: {hint}")
+        raise UsageError(f"{shown(text)}: no name {name}: {hint}")
 
 
 def _require(allowed: bool, node: ast.AST, text: str) -> None:
     if not allowed:
-        raise UsageError(f"{_shown(text)}: {type(node).__name__} is not allowed here")
+        raise UsageError(f"{shown(text)}: {type(node).__name__} is not allowed here")
 
 
 class _Evaluation:
@@ -188,7 +191,7 @@ class _Evaluation:
             raise self._error("takes too long")
 
     def _error(self, why: str) -> UsageError:
-        return UsageError(f"{_shown(self._text)} {why}")
+        return UsageError(f"{shown(self._text)} {why}")
 
     def _constant(self, node: ast.Constant) -> Any:
         return node.value
@@ -338,29 +341,9 @@ class _Evaluation:
         return (min if node.func.id == "min" else max)(numbers, default=None)
 
 
-def member(owner: object, name: str, text: str) -> object:
-    """Look an attribute of an event, or of a part of one, up; ``UsageError`` for any other."""
-    if isinstance(owner, ErrorCode):
-        allowed = set(_ERROR_NAMES)
-        if name in owner.fields:
-            return owner.fields[name]
-    elif isinstance(owner, Event):
-        allowed = set(EVENT_NAMES)
-    elif is_dataclass(owner) and type(owner).__module__ == Event.__module__:
-        allowed = {f.name for f in fields(owner)}
-    else:
-        raise UsageError(f"{_shown(text)}: {_kind(owner)} has no {name!r}")
-    if name not in allowed:
-        close = difflib.get_close_matches(name, allowed, 2)
-        hint = f"did you mean {' or '.join(close)}?" if close else ", ".join(sorted(allowed))
-        raise UsageError(f"{_shown(text)}: no {name!r} there: {hint}")
-    return getattr(owner, name, None)
-
-
 def _both(kind: type, left: object, right: object) -> bool:
     return isinstance(left, kind) and isinstance(right, kind)
 
 
 def _kind(value: object) -> str:
-    names = {bool: "a truth value", int: "a number", str: "text", tuple: "a list", list: "a list"}
-    return "nothing" if value is None else names.get(type(value), f"an {type(value).__name__}")
+    return kind_of(type(value))

@@ -11,10 +11,11 @@ from klosdbg.trace.event import Event, Unit
 class VectorStatistics:
     """The events of one vector. Times are those between stub and return, in ``unit``.
 
-    ``real``: those that hit in real mode.
+    ``name`` is that of its last event; ``real``: those that hit in real mode.
     """
 
     vector: int
+    name: str | None
     count: int
     share: float
     median: int | None
@@ -57,6 +58,7 @@ def _row(vector: int, real: bool, group: list[Event], total: int) -> VectorStati
     times = [taken for taken, _ in timed]
     return VectorStatistics(
         vector,
+        group[-1].name,
         len(group),
         len(group) / total,
         _percentile(times, 50),

@@ -1,8 +1,8 @@
 """A recording under way: a recorder, a filter, a limit, and the events so far."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError
@@ -81,7 +81,10 @@ class Finished:
 
 
 class Tracer:
-    """Hand the events that pass a filter to ``keep``, up to ``limit`` of them."""
+    """Hand the events that pass a filter to ``keep``, up to ``limit`` of them.
+
+    ``names`` are those of the vectors that only the guest's system names.
+    """
 
     def __init__(
         self,
@@ -89,11 +92,13 @@ class Tracer:
         wanted: EventFilter,
         limit: int | None,
         keep: Callable[[Event], None],
+        names: Mapping[int, str] | None = None,
     ) -> None:
         self._source = source
         self._wanted = wanted
         self._limit = min(limit or MOST_EVENTS, MOST_EVENTS)
         self._take = keep
+        self._names = names or {}
         self.limit = limit
         self._began = time.monotonic()
         self._seen = 0
@@ -151,19 +156,26 @@ class Tracer:
             if self.full:
                 return
             self._seen += 1
-            if self._wanted.wants(event):
+            named = with_name(event, self._names)
+            if self._wanted.wants(named):
                 self._kept += 1
-                self._take(event)
+                self._take(named)
+
+
+def with_name(event: Event, names: Mapping[int, str]) -> Event:
+    """Give an event the name that the guest's system has for its vector."""
+    name = None if event.real or event.own_name else names.get(event.vector)
+    return replace(event, own_name=name) if name else event
 
 
 def make_source(
     target: Target, symbols: Symbols | None, kind: Recorder | None, wanted: EventFilter
 ) -> EventSource:
     """Make the recorder that was asked for; None: the ring where the guest has one."""
-    if kind == "ring" or (kind is None and _has_ring(target, symbols)):
-        return RingRecorder(target, symbols)
     if target.control is None:
         raise CommandError(f"{target.name} cannot run: it is a recording ('events show' shows it)")
+    if kind == "ring" or (kind is None and _has_ring(target, symbols)):
+        return RingRecorder(target, symbols)
     if target.control.running:
         raise CommandError("the guest is running: 'interrupt' it, or record with --ring")
     return StoppingRecorder(target, symbols, wanted.vectors)

@@ -1,6 +1,6 @@
 """Events inside the events that they interrupted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from klosdbg.trace.event import Event
@@ -12,6 +12,38 @@ class EventTree:
 
     event: Event
     nested: tuple["EventTree", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventHeading:
+    """What stands over events that are shown a line each, and the room that they all need."""
+
+    last: int = 9999
+    deepest: int = 1
+    errors: bool = True
+    process: int = 9
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event as one line under its heading."""
+
+    event: Event
+    heading: EventHeading
+
+
+def event_rows(events: Sequence[Event]) -> Iterator[EventHeading | EventRow]:
+    """Put a heading over events; nothing where there are none."""
+    if not events:
+        return
+    heading = EventHeading(
+        last=max(event.seq for event in events),
+        deepest=max(event.depth for event in events),
+        errors=any(event.error or event.cr2 is not None for event in events),
+        process=max(len(event.process or "") for event in events),
+    )
+    yield heading
+    yield from (EventRow(event, heading) for event in events)
 
 
 def event_trees(events: Iterable[Event]) -> list[EventTree]:

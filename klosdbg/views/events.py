@@ -1,14 +1,15 @@
 """Views of events: one a line, as a tree from stub to return, and as statistics."""
 
+import shutil
+import textwrap
 from collections.abc import Iterator
 
 from klosdbg.trace.event import Event, Place, Transfer
 from klosdbg.trace.event_data import event_data
 from klosdbg.trace.statistics import EventStatistics, VectorStatistics
 from klosdbg.trace.tracer import Finished, Recorded
-from klosdbg.trace.tree import EventTree
+from klosdbg.trace.tree import EventHeading, EventRow, EventTree
 from klosdbg.views.base import Style, columns, data, text
-from klosdbg.x86.vectors import vector_name
 
 _UNITS = {"tsc": "TSC ticks", "instructions": "instructions", "host-ns": "ns of the host"}
 _ENDS = {
@@ -20,19 +21,82 @@ _ENDS = {
     "interrupt": "recorded until Ctrl-C",
 }
 _DEEPEST_SHOWN = 4
+_NARROWEST = 60
+_VECTOR = 9
+_ERROR = 11
+_RING = 4
+_SHORTEST = 8
+_LONGEST_SOURCE = 40
+_CONTINUED = " " * 11
+_ALONE = EventHeading()
 
 
 @text.register
 def _(model: Event, style: Style) -> str:
-    lead = "  " * min(model.depth - 1, _DEEPEST_SHOWN)
-    cells = (
-        f"{model.seq:>6}",
-        f"{lead}{_vector(model)}".ljust(8)[:14],
-        _cut(_error(model), 10).ljust(10),
-        _cut(model.process or "", 9).ljust(9),
-        _cut(_where(model.source, style), 20).ljust(20),
-    )
-    return f"{' '.join(cells)} {_cut(_outcome(model, style), 79 - len(' '.join(cells)))}".rstrip()
+    return text(EventRow(model, _ALONE), style)
+
+
+@text.register
+def _(model: EventHeading, style: Style) -> str:
+    names = ("vector", "error", "process", "ring", "source", "outcome")
+    widths = _widths(model)
+    lead = "seq".rjust(widths[0])
+    cells = [n.ljust(width) for n, width in zip(names, widths[1:], strict=False) if width]
+    return style.paint("bold", " ".join([lead, *cells, names[-1]])[: _columns()])
+
+
+@text.register
+def _(model: EventRow, style: Style) -> str:
+    event, heading = model.event, model.heading
+    seq, vector, error, process, ring, source = _widths(heading)
+    indent = "  " * min(event.depth - 1, _DEEPEST_SHOWN)
+    cells = [
+        f"{event.seq:>{seq}}",
+        _cut(f"{indent}{_vector(event)}", vector).ljust(vector),
+        *([_error(event).ljust(error)] if error else []),
+        *([_cut(event.process or "", process).ljust(process)] if process else []),
+        f"{event.source.cpl}".ljust(ring),
+    ]
+    before = " ".join(cells)
+    left = _columns() - len(before) - 1
+    return f"{before} {_fitted(event, style, source, left)}".rstrip()
+
+
+def _columns() -> int:
+    return max(_NARROWEST, shutil.get_terminal_size().columns)
+
+
+def _widths(heading: EventHeading) -> tuple[int, int, int, int, int, int]:
+    """Give the widths of the columns before the last: what source and outcome leave, those get."""
+    seq = max(3, len(f"{heading.last}"))
+    vector = _VECTOR + 2 * min(heading.deepest - 1, _DEEPEST_SHOWN)
+    error = _ERROR if heading.errors else 0
+    wide = _columns()
+    process = min(max(len("process"), heading.process), wide // 6) if heading.process else 0
+    used = seq + vector + error + process + _RING + 3 + bool(error) + bool(process)
+    return seq, vector, error, process, _RING, min(_LONGEST_SOURCE, (wide - used) * 9 // 20)
+
+
+def _fitted(event: Event, style: Style, wanted: int, left: int) -> str:
+    """Show source and outcome; of what is too long, the end tells most: an offset, a process."""
+    name, offset = _split(event.source, style)
+    handler, marks = _outcome(event, style)
+    over = len(f"{name}{offset} {handler} {marks}".strip()) - left
+    handler = _cut(handler, max(_SHORTEST, len(handler) - max(0, over)))
+    outcome = f"{handler} {marks}".strip()
+    least = _SHORTEST
+    if marks and least + len(f"{offset} {outcome}") > left:
+        outcome, least = marks, _SHORTEST // 2
+    name = _cut(name, max(least, left - len(f"{offset} {outcome}")))
+    width = max(0, min(wanted, left - 1 - len(outcome)))
+    return _cut(f"{(name + offset).ljust(width)} {outcome}", left)
+
+
+def _split(place: Place, style: Style) -> tuple[str, str]:
+    """Take a place apart: what of it can be cut, and what cannot."""
+    shown = _where(place, style)
+    name, plus, offset = shown.partition("+")
+    return ("", shown) if ":" in name else (name, plus + offset)
 
 
 def _vector(event: Event) -> str:
@@ -60,21 +124,22 @@ def _error(event: Event) -> str:
 
 def _where(place: Place, style: Style) -> str:
     name = place.symbol or style.symbol(place.linear)
-    at = f"{place.eip:x}" if place.eip >> 32 else f"{place.cs:04x}:{place.eip:08x}"
-    return f"{place.cpl} {name or at}"
+    return name or (f"{place.eip:x}" if place.eip >> 32 else f"{place.cs:04x}:{place.eip:08x}")
 
 
-def _outcome(event: Event, style: Style) -> str:
+def _outcome(event: Event, style: Style) -> tuple[str, str]:
     handler = "" if event.handler is None else _name(event.handler, event.handler_symbol, style)
     if event.resumed is None:
-        return f"{handler} never came back".strip()
+        return handler, "never came back"
     resumed, marks = event.resumed, []
     if resumed.idle:
         marks.append("idle")
     elif resumed.changed:
-        marks.append(f"=> {resumed.process or _where(resumed.place, style)}")
+        place = _where(resumed.place, style)
+        moved = resumed.process and resumed.process != event.process
+        marks.append(f"=> {resumed.process if moved else place}")
     marks += ["flush"] if event.tlb_flush else []
-    return " ".join([handler, *marks]).strip()
+    return handler, " ".join(marks)
 
 
 def _name(address: int, symbol: str | None, style: Style) -> str:
@@ -90,9 +155,25 @@ def _(model: Event, _style: Style) -> dict[str, object]:
     return event_data(model)
 
 
+@data.register
+def _(model: EventRow, _style: Style) -> dict[str, object]:
+    return event_data(model.event)
+
+
+@data.register
+def _(_model: EventHeading, _style: Style) -> dict[str, object]:
+    return {}
+
+
 @text.register
 def _(model: EventTree, style: Style) -> str:
-    return "\n".join(line[:80].rstrip() for line in _tree(model, style, ""))
+    return "\n".join(row for line in _tree(model, style, "") for row in _wrapped(line))
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip())][: _columns() // 2]
+    rest = f"{indent}{_CONTINUED}"
+    return textwrap.wrap(line.lstrip(), _columns(), initial_indent=indent, subsequent_indent=rest)
 
 
 def _tree(model: EventTree, style: Style, indent: str) -> Iterator[str]:
@@ -215,7 +296,7 @@ def _(model: EventStatistics, _style: Style) -> str:
 def _row(row: VectorStatistics) -> tuple[str, ...]:
     numbers = (row.median, row.percentile_99, row.slowest, row.slowest_seq)
     shown = ["" if number is None else f"{number}" for number in numbers]
-    name = _bios(row.vector) if row.real else vector_name(row.vector) or ""
+    name = _bios(row.vector) if row.real else row.name or ""
     return (f"{row.vector}", name, f"{row.count}", f"{row.share:.1%}", *shown)
 
 
@@ -230,7 +311,7 @@ def _(model: EventStatistics, _style: Style) -> dict[str, object]:
         "vectors": [
             {
                 "vector": row.vector,
-                "name": None if row.real else vector_name(row.vector),
+                "name": row.name,
                 "real": row.real,
                 "count": row.count,
                 "share": row.share,
