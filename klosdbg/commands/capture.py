@@ -1,5 +1,6 @@
 """Recording a session for others, its snapshots, and what differs between them."""
 
+import shlex
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -342,7 +343,7 @@ def _summary(opened: Opened) -> CaptureSummary:
     manifest = opened.manifest
     names = ("klosdbg", "qemu", "accelerator", "target", "image", "started", "finished", "ended")
     facts = {name: str(value) for name in names if (value := getattr(manifest, name))}
-    facts["command"] = " ".join(manifest.command_line)
+    facts["command"] = shlex.join(manifest.command_line)
     return CaptureSummary(
         name=opened.name,
         facts=facts,

@@ -1,8 +1,11 @@
 """Models of capturing: what was started, taken, found and compared."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+_DIGIT = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,14 @@ class SnapshotList:
     snapshots: tuple[SnapshotInfo, ...]
 
 
+_STRUCTURES = ("klos", "process", "thread")
+_COUNTS = re.compile(
+    "(count|size|rate|depth|pid|tid|off|draws|ticks?|faults|state|wait|priority|switches"
+    "|preemptions|messages|threads|frames|parent|relocations|sequence|version|code)$"
+)
+_DECIMAL = ("bits", "dpl", "params")
+
+
 @dataclass(frozen=True, slots=True)
 class FieldChange:
     """One field that differs: of which entry, and its value before and after; None: not there."""
@@ -46,6 +57,24 @@ class FieldChange:
     field: str
     before: int | str | None
     after: int | str | None
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The values as text, whole: numbers of one field in one base."""
+        numbers = [value for value in (self.before, self.after) if isinstance(value, int)]
+        counts = self.where.split()[0] in _STRUCTURES and bool(_COUNTS.search(self.field))
+        decimal = counts or self.field in _DECIMAL or all(n <= _DIGIT for n in numbers)
+        return _value(self.before, decimal), _value(self.after, decimal)
+
+
+def _value(value: int | str | None, decimal: bool) -> str:
+    if value is None:
+        return "(none)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value or '""'
+    return str(value) if decimal else f"{value:#x}"
 
 
 @dataclass(frozen=True, slots=True)

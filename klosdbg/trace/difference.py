@@ -7,6 +7,7 @@ from itertools import groupby
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.klos.find import find_klos
 from klosdbg.klos.processes import read_processes, read_threads
+from klosdbg.klos.system import read_handlers, read_services
 from klosdbg.ports import Symbols, Target
 from klosdbg.read import read_cpu, read_gdt, read_idt, read_ldt, read_tss
 from klosdbg.trace.capture_models import Difference, FieldChange
@@ -17,6 +18,7 @@ from klosdbg.x86.table import Table
 Value = int | str | None
 Fields = Mapping[str, Value]
 Entries = Mapping[str, Fields]
+_AtIndex = tuple[int, FieldChange]
 _Comparer = Callable[[Target, Target, Symbols | None], list[FieldChange]]
 
 _CONTROL = ("eip", "eflags", "cpl", "cr0", "cr2", "cr3", "cr4", "efer", "hlt")
@@ -64,7 +66,8 @@ def _tables(read: Callable[[Target], Table]) -> _Comparer:
             raise CommandError("there is no such table")
         old, new = ({} if table is None else _slots(table) for table in sides)
         kind = next(table.kind for table in sides if table)
-        return [*_edited(kind, old, new), *_come_and_gone(kind, old, new)]
+        changes = [*_edited(kind, old, new), *_come_and_gone(kind, old, new)]
+        return [change for _, change in sorted(changes, key=lambda pair: pair[0])]
 
     return changes
 
@@ -82,24 +85,25 @@ def _slots(table: Table) -> dict[int, Descriptor]:
 
 def _edited(
     kind: str, old: Mapping[int, Descriptor], new: Mapping[int, Descriptor]
-) -> Iterator[FieldChange]:
+) -> Iterator[_AtIndex]:
     for index, mine in old.items():
         theirs = new.get(index)
         if theirs is not None and mine.kind == theirs.kind and mine.raw != theirs.raw:
             fields = descriptor_fields(mine), descriptor_fields(theirs)
-            yield from _entry_changes(f"{kind}[{index:#x}]", *fields)
+            yield from ((index, c) for c in _entry_changes(f"{kind}[{index:#x}]", *fields))
 
 
 def _come_and_gone(
     kind: str, old: Mapping[int, Descriptor], new: Mapping[int, Descriptor]
-) -> Iterator[FieldChange]:
+) -> Iterator[_AtIndex]:
     """Tell of entries that one side lacks or has of another kind: neighbours alike, as one."""
     lone = sorted(i for i in {*old, *new} if _kind(old.get(i)) != _kind(new.get(i)))
     sides = [(index, old.get(index), new.get(index)) for index in lone]
     for _, run in groupby(enumerate(sides), key=lambda pair: _like(pair[0], *pair[1])):
         (first, mine, theirs), *others = [side for _, side in run]
         last = f"..{others[-1][0]:#x}" if others else ""
-        yield FieldChange(f"{kind}[{first:#x}{last}]", "entry", _told(mine), _told(theirs))
+        where = f"{kind}[{first:#x}{last}]"
+        yield first, FieldChange(where, "entry", _told(mine), _told(theirs))
 
 
 def _like(at: int, index: int, old: Descriptor | None, new: Descriptor | None) -> object:
@@ -160,6 +164,16 @@ def _threads(target: Target, symbols: Symbols | None) -> Entries:
     return {f"thread {t.thread.tid}": dict(_flat(t.thread)) for t in found}
 
 
+def _services(target: Target, symbols: Symbols | None) -> Entries:
+    table = read_services(target, symbols).table
+    return {f"service_table[{n:#x}]": {"service": at} for n, at in enumerate(table)}
+
+
+def _handlers(target: Target, symbols: Symbols | None) -> Entries:
+    rows = read_handlers(target, symbols, True).rows
+    return {f"handler_table[{row.vector:#x}]": {"handler": row.handler} for row in rows}
+
+
 def _flat(model: object) -> Iterator[tuple[str, Value]]:
     for field in fields(model):  # type: ignore[arg-type]
         value = getattr(model, field.name)
@@ -180,4 +194,6 @@ _COMPARERS: dict[str, _Comparer] = {
     "klos": _by_field(_klos),
     "processes": _by_field(_processes),
     "threads": _by_field(_threads),
+    "services": _by_field(_services),
+    "handlers": _by_field(_handlers),
 }

@@ -1,5 +1,7 @@
 """Views of capturing: how a capture stands, its snapshots, and what differs between two."""
 
+import textwrap
+from collections.abc import Iterator
 from itertools import groupby
 
 from klosdbg.trace.capture_models import (
@@ -15,7 +17,10 @@ from klosdbg.trace.capture_models import (
 )
 from klosdbg.views.base import Style, address_data, columns, data, printable, text
 
-_WORDS = 44
+_WIDTH = 80
+_SHORT = 23
+_MOST = 2000
+_LINKED = ("handler", "service")
 
 
 @text.register
@@ -39,7 +44,7 @@ def _(model: CaptureState, _style: Style) -> dict[str, object]:
 
 @text.register
 def _(model: CaptureNote, _style: Style) -> str:
-    return f"{model.seconds:9.3f} s  {model.kind}: {_line(model.text)}"
+    return _filled(f"{model.seconds:9.3f} s  {_line(model.kind, 20)}: ", model.text, 4)
 
 
 @data.register
@@ -77,9 +82,10 @@ def _(model: Difference, style: Style) -> str:
     lines = [f"{model.before} -> {model.after}: {_count(len(model.changes), 'field')} differ"]
     for where, changes in groupby(model.changes, key=lambda c: c.where):
         lines.append(style.paint("bold", where))
-        lines.append(columns((_change_row(c) for c in changes), indent="  "))
+        lines += _changes(list(changes), style)
     if model.uncompared:
-        lines.append(f"not compared, since one of them cannot be read: {_list(model.uncompared)}")
+        names = ", ".join(model.uncompared)
+        lines.append(_filled("not compared, since one of them cannot be read: ", names, 2))
     return "\n".join(lines)
 
 
@@ -104,7 +110,7 @@ def _(model: Difference, _style: Style) -> dict[str, object]:
 
 @text.register
 def _(model: CaptureSummary, style: Style) -> str:
-    facts = columns([(style.paint("dim", n), _line(v, 64)) for n, v in model.facts.items()], "  ")
+    facts = [_fact(name, value, style) for name, value in model.facts.items()]
     counts = ", ".join(
         (
             _count(model.events, "event"),
@@ -113,8 +119,8 @@ def _(model: CaptureSummary, style: Style) -> str:
         )
     )
     notes = [text(note, style) for note in model.notes]
-    damage = [style.paint("red", f"damage: {_line(model.damage, 70)}")] if model.damage else []
-    return "\n".join([f"{model.name}: {counts}", facts, *damage, *notes])
+    damage = [style.paint("red", _filled("damage: ", model.damage, 2))] if model.damage else []
+    return "\n".join([f"{model.name}: {counts}", *facts, *damage, *notes])
 
 
 @data.register
@@ -192,22 +198,32 @@ def _snapshot_data(snapshot: SnapshotInfo) -> dict[str, object]:
     }
 
 
-def _change_row(change: FieldChange) -> tuple[str, str, str]:
-    before, after = (change_value(change.field, v) for v in (change.before, change.after))
-    if max(len(before), len(after)) > 24:
-        return change.field, before[:_WORDS], f"-> {after[:24]}"
-    return change.field, before, f"-> {after}"
+def _changes(changes: list[FieldChange], style: Style) -> Iterator[str]:
+    """Align short values; what is too long for a line is broken."""
+    rows = [(change.field, *_values(change, style)) for change in changes]
+    for short, run in groupby(rows, key=lambda row: max(map(len, row)) <= _SHORT):
+        if short:
+            yield columns(((name, old, f"-> {new}") for name, old, new in run), indent="  ")
+        else:
+            yield from (line for row in run for line in _broken(*row))
 
 
-def change_value(field: str, value: int | str | None) -> str:
-    """Show the value of a field that differs."""
-    if value is None:
-        return "(none)"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return _line(value, 60) or '""'
-    return f"{value:#x}" if value > 9 else str(value)
+def _broken(name: str, old: str, new: str) -> list[str]:
+    line = f"  {name}  {old}  -> {new}"
+    return (
+        [line]
+        if len(line) <= _WIDTH
+        else [_filled(f"  {name}  ", old, 4), _filled("    -> ", new, 7)]
+    )
+
+
+def _values(change: FieldChange, style: Style) -> tuple[str, str]:
+    values = change.before, change.after
+    linked = change.field in _LINKED
+    names = [style.symbol(v) if linked and isinstance(v, int) else None for v in values]
+    shown = [_line(v, _MOST) for v in change.shown]
+    old, new = (f"{v} <{name}>" if name else v for v, name in zip(shown, names, strict=True))
+    return old, new
 
 
 def _plain(value: int | str | None) -> int | str | None:
@@ -215,13 +231,22 @@ def _plain(value: int | str | None) -> int | str | None:
     return f"{value:#x}" if wide else value
 
 
-def _line(string: str, width: int = _WORDS) -> str:
+def _fact(name: str, value: str, style: Style) -> str:
+    head = f"  {name:11}  "
+    filled = _filled(head, value, len(head))
+    return f"  {style.paint('dim', name)}{filled[2 + len(name) :]}"
+
+
+def _filled(head: str, words: str, indent: int) -> str:
+    """Break what does not fit into lines, which are indented."""
+    lead = " " * indent
+    flat = head + _line(words, _MOST)
+    return textwrap.fill(flat, _WIDTH, subsequent_indent=lead, break_on_hyphens=False)
+
+
+def _line(string: str, width: int) -> str:
     flat = " ".join(printable(string.encode("utf-8", "replace")).split())
     return flat if len(flat) <= width else flat[: width - 3] + "..."
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(names)
 
 
 def _count(number: int, noun: str) -> str:

@@ -60,6 +60,8 @@ def test_nobody_counts_the_ticks(capture: Path) -> None:
     shown = opened(capture, "diff 2 3")
     assert "event_count" in shown
     assert "tick_count" not in shown
+    assert shown.splitlines()[-2] == "handler_table[0x20]"
+    assert shown.splitlines()[-1].endswith("<event_trap>")
 
 
 def test_the_table_of_handlers_names_the_cause(capture: Path) -> None:

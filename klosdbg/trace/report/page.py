@@ -12,6 +12,7 @@ from klosdbg.trace.report.summary import summary
 
 _MOST_ROWS = 500
 _MOST_CHANGES = 400
+_MOST_VALUE = 200
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _KEYS = {
     "timeline": (("fault", "exception"), ("irq", "hardware interrupt"), ("call", "other vector")),
@@ -114,23 +115,22 @@ def _differences(differences: Sequence[Difference]) -> Iterator[str]:
         changes = difference.changes
         title = f"{difference.before} → {difference.after}: {len(changes)} fields"
         yield f"<h3>{_text(title)}</h3>"
-        rows = [
-            (c.where, c.field, _value(c.before), _value(c.after)) for c in changes[:_MOST_CHANGES]
-        ]
+        rows = [(c.where, c.field, *map(_short, c.shown)) for c in changes[:_MOST_CHANGES]]
         if rows:
             yield _table(("where", "field", "before", "after"), rows, "tall")
         if len(changes) > len(rows):
             yield _faint(f"{len(changes) - len(rows)} more: 'diff' lists them.")
 
 
-def _value(value: int | str | None) -> str:
-    if value is None:
-        return "(none)"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value if len(value) <= 60 else f"{value[:57]}..."
-    return f"{value:#x}" if value > 9 else str(value)
+def _short(value: str) -> str:
+    return value if len(value) <= _MOST_VALUE else f"{value[: _MOST_VALUE - 3]}..."
+
+
+def _value(value: object) -> str:
+    """Show a field of a record that may hold anything."""
+    if isinstance(value, int):
+        return f"{value:#x}" if value > 9 else str(value)
+    return "(none)" if value is None else _short(str(value))
 
 
 def _ports(facts: Facts) -> Iterator[str]:
