@@ -36,6 +36,9 @@ class Frontend:
         What is no command of ours goes to the session's gdb, where it has been started.
         """
         first, _, rest = line.strip().partition(" ")
+        if rest.strip() in ("--help", "-h") and _begins_commands(first):
+            self.run_words(["help", first])
+            return
         if _takes_line(first):
             self.run_words([first, rest])
             return
@@ -54,7 +57,9 @@ class Frontend:
         chosen, rest = find_command(words)
         args = chosen.parse(rest)
         if self.session.capture is not None:
-            self.session.capture.note("command", shlex.join(words))
+            as_given = chosen.keeps_quotes or chosen.takes_line
+            typed = " ".join(words) if as_given else shlex.join(words)
+            self.session.capture.note("command", typed)
         if args is None:
             print(chosen.help(), file=self.out)
         elif chosen.reads and args.stop and self.session.control.running:
@@ -136,6 +141,8 @@ def find_command(words: list[str], asks_gdb: bool = False) -> tuple[Command, lis
     found = _look_up(words)
     if found is not None:
         return found
+    if _begins_commands(words[0]):
+        raise UsageError(f"{' '.join(words)!r} is no command: 'help {words[0]}' lists what is")
     close = difflib.get_close_matches(words[0], collect(), 3)
     hint = f"did you mean {' or '.join(close)}?" if close else "'help' lists the commands"
     if asks_gdb and shutil.which("gdb"):
@@ -149,6 +156,12 @@ def _look_up(words: list[str]) -> tuple[Command, list[str]] | None:
     if len(words) > 1 and pair in commands:
         return commands[pair], words[2:]
     return (commands[words[0]], words[1:]) if words[0] in commands else None
+
+
+def _begins_commands(word: str) -> bool:
+    """Tell whether commands of two words begin with this one, which is none by itself."""
+    names = collect()
+    return word not in names and any(name.startswith(f"{word} ") for name in names)
 
 
 def _takes_line(name: str) -> bool:

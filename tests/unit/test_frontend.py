@@ -1,5 +1,6 @@
 """Line to command to view, without a guest that moves: errors, streams, ``--stop``, completion."""
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from klosdbg.commands import collect
+from klosdbg.commands.base import split
 from klosdbg.completion import ShellCompleter
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost, UsageError
 from klosdbg.frontend import Frontend, find_command
@@ -282,3 +284,31 @@ def test_deliberate_errors_are_one_line(line: str) -> None:
         opened(timeout=1.0).run_line(line)
     assert str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+class Noted:
+    """A capture that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, kind: str, words: str) -> None:
+        """Take a note."""
+        self.notes.append(words)
+
+    def poll(self) -> None:
+        """Poll nothing."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["capture note 'two  words'", 'b event 32 if process == "count"', 'help "b event"', "snaps"],
+)
+def test_a_capture_notes_commands_as_typed(line: str) -> None:
+    """Each can be typed again, with the quotes that it had."""
+    frontend = opened()
+    frontend.session.capture = noted = Noted()  # type: ignore[assignment]
+    with contextlib.suppress(KlosdbgError, AttributeError):
+        frontend.run_line(line)
+    assert [split(told) for told in noted.notes[:1]] == [split(line)]
+    assert noted.notes[0] == line or "if" not in line
