@@ -141,13 +141,13 @@ def find_command(words: list[str], asks_gdb: bool = False) -> tuple[Command, lis
     found = _look_up(words)
     if found is not None:
         return found
-    if _begins_commands(words[0]):
-        raise UsageError(f"{' '.join(words)!r} is no command: 'help {words[0]}' lists what is")
-    close = difflib.get_close_matches(words[0], collect(), 3)
+    name, close = words[0], difflib.get_close_matches(words[0], collect(), 3)
     hint = f"did you mean {' or '.join(close)}?" if close else "'help' lists the commands"
+    if _begins_commands(name):
+        name, hint = " ".join(words[:2]), f"'help {name}' lists what it can be"
     if asks_gdb and shutil.which("gdb"):
         hint += f" ('gdb {words[0]} ...' asks gdb)"
-    raise UsageError(f"unknown command {words[0]!r}: {hint}")
+    raise UsageError(f"unknown command {name!r}: {hint}")
 
 
 def _look_up(words: list[str]) -> tuple[Command, list[str]] | None:

@@ -52,6 +52,8 @@ def integer(string: str) -> int:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         one_line = " ".join(message.split())
+        if one_line.startswith("unrecognized") and any(a.metavar == "EXPR" for a in self._actions):
+            one_line += ": put an expression in quotes"
         raise UsageError(f"{self.prog}: {one_line} (see: help {self.prog})")
 
 

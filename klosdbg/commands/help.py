@@ -35,7 +35,7 @@ def help_(_session: Session, args: Namespace) -> object:
         return _overview(list(dict.fromkeys(commands.values())))
     name = " ".join(args.name)
     if name not in commands:
-        raise CommandError(f"no command {name!r}: 'help' lists them")
+        return _family(list(dict.fromkeys(commands.values())), name)
     chosen = commands[name]
     return HelpText(chosen.help(), ((chosen.name, chosen.summary),))
 
@@ -64,6 +64,16 @@ def _overview(commands: list[Command]) -> HelpText:
         "'help COMMAND' explains one; --json makes any of them print JSON.",
     ]
     return HelpText("\n".join(lines[1:]), tuple((c.name, c.summary) for c in commands))
+
+
+def _family(commands: list[Command], name: str) -> HelpText:
+    """List the commands that have a word which begins like this: ``events``, ``capture``."""
+    found = [c for c in commands if any(word.startswith(name) for word in c.name.split())]
+    if not found:
+        raise CommandError(f"no command {name!r}: 'help' lists them")
+    width = max(len(c.name) for c in found)
+    lines = [*(_line(c, width) for c in found), "'help COMMAND' explains one."]
+    return HelpText("\n".join(lines), tuple((c.name, c.summary) for c in found))
 
 
 def _line(chosen: Command, width: int) -> str:

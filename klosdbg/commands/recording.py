@@ -203,8 +203,10 @@ def _finished(session: Session, recorded: Recorded, stop: Stop | None) -> Finish
         late = f"only {recorded.kept} events came within {session.timeout:g} s: "
         if session.interactive:
             late += "'events show' shows them (--timeout 0 waits for ever)"
-        else:
+        elif recorded.kept:
             late += "ask for fewer with -n, or wait longer with --timeout (0: for ever)"
+        else:
+            late += "filter less, or wait longer with --timeout (0: for ever)"
         return Finished(recorded, None, late)
     return Finished(recorded, stop, stop.failure if stop else None)
 

@@ -18,10 +18,10 @@ class EventTree:
 class EventHeading:
     """What stands over events that are shown a line each, and the room that they all need."""
 
-    last: int = 9999
+    last: int = 999
     deepest: int = 1
     errors: bool = True
-    process: int = 9
+    process: int = 8
 
 
 @dataclass(frozen=True, slots=True)

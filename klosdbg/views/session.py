@@ -168,12 +168,16 @@ def _(model: BreakpointList, style: Style) -> str:
     if not model.breakpoints:
         return "\n".join(of_gdb) or "no breakpoints"
     rows = [
-        (str(b.number), style.address(b.address), "" if _is_long(b) else b.wanted, f"{b.hits}")
+        (str(b.number), style.address(b.address), _short(b.wanted), f"{b.hits}")
         for b in model.breakpoints
     ]
     table = columns([("number", "address", "asked for", "hits"), *rows], right="r  r")
     long = [textwrap.wrap(f"{b.number}: {b.wanted}", 80) for b in model.breakpoints if _is_long(b)]
     return "\n".join([table, *(line for lines in long for line in lines), *of_gdb])
+
+
+def _short(wanted: str) -> str:
+    return wanted if len(wanted) <= _LONGEST_WANTED else f"{wanted[: _LONGEST_WANTED - 2]}.."
 
 
 def _is_long(model: BreakpointInfo) -> bool:

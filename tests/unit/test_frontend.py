@@ -13,7 +13,7 @@ from klosdbg.completion import ShellCompleter
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost, UsageError
 from klosdbg.frontend import Frontend, find_command
 from klosdbg.ports import StopEvent, Target
-from klosdbg.session import Session
+from klosdbg.session import Breakpoint, Session
 from klosdbg.shell import prompt_text
 from prompt_toolkit.document import Document
 from tests.unit.klos.frozen import Control, Memory, symbols, target
@@ -42,6 +42,11 @@ def test_nothing_to_do(line: str) -> None:
     [
         ("gdtt", "unknown command 'gdtt': did you mean gdt"),
         ("frobnicate", "unknown command 'frobnicate': 'help' lists the commands"),
+        ("events", "unknown command 'events': 'help events' lists what it can be"),
+        ("events shwo", "unknown command 'events shwo': 'help events' lists"),
+        ("expect eax == 3", "put an expression in quotes"),
+        ("events show --if vector == 3", "put an expression in quotes"),
+        ("expect 'eax = 5'", "compare with '=='"),
         ("gdt --nonsense", "gdt: unrecognized arguments: --nonsense (see: help gdt)"),
         ("gdt x", "is not a number (write 27, 0x1b) (see: help gdt)"),
         ("sel", "sel: the following arguments are required: SELECTOR (see: help sel)"),
@@ -71,6 +76,34 @@ def test_help_for_one(line: str) -> None:
     shown = printed(opened(), line)
     assert shown.startswith("usage: gdt")
     assert shown.endswith("example: gdt 3\n")
+
+
+@pytest.mark.parametrize("line", ["help events", "events --help", "events -h"])
+def test_help_for_a_family(line: str) -> None:
+    """The commands that begin with a word, with what each is for."""
+    shown = printed(opened(), line).splitlines()
+    assert "  events show    show the events that were recorded" in shown
+    assert [row.split()[:2] for row in shown if "remark" in row] == []
+    assert max(map(len, shown)) <= 80
+
+
+def test_help_for_a_word() -> None:
+    """Whatever has it."""
+    shown = printed(opened(), "help event")
+    assert "  events show " in shown
+    assert "  b event " in shown
+    with pytest.raises(CommandError, match="no command 'nosuch'"):
+        printed(opened(), "help nosuch")
+
+
+def test_a_long_breakpoint_is_named_twice() -> None:
+    """In short in the table, in whole below."""
+    frontend = opened()
+    wanted = "event 14 if process == 'somebody'"
+    frontend.session.breakpoints.append(Breakpoint(1, 0x401000, wanted))
+    shown = printed(frontend, "info b").splitlines()
+    assert "event 14 if process ==.." in shown[1]
+    assert shown[2] == "1: event 14 if process == 'somebody'"
 
 
 def test_json_by_the_line_or_by_the_session() -> None:
