@@ -15,6 +15,7 @@ from klosdbg.trace.capture_models import (
     CaptureNote,
     CaptureState,
     CaptureSummary,
+    DamagedSnapshot,
     Exported,
     SnapshotInfo,
     SnapshotList,
@@ -25,6 +26,7 @@ from klosdbg.trace.expectation import check_expectation
 from klosdbg.trace.export import export_csv, export_json, export_perfetto
 from klosdbg.trace.opened import Opened, Snapshot, snapshot_target
 from klosdbg.trace.snapshot import Moment, take_snapshot
+from klosdbg.wire.bundle import seconds_of
 from klosdbg.wire.named import NamedAddresses
 
 _NOW = "now"
@@ -104,7 +106,7 @@ def snap(session: Session, args: Namespace) -> object:
 
 @command("snaps", "list the snapshots", example="snaps", group="record")
 def snaps(session: Session, _args: Namespace) -> object:
-    return SnapshotList(tuple(_info(session, s) for s in session.snapshots.values()))
+    return SnapshotList(tuple(_listed(session, number) for number in session.snapshots))
 
 
 @command(
@@ -300,7 +302,11 @@ def _numbered(session: Session, word: str) -> Snapshot:
     if number not in session.snapshots:
         known = ", ".join(map(str, session.snapshots)) or "none: 'snap' takes one"
         raise CommandError(f"there is no snapshot {number}; there are {known:.60}")
-    return session.snapshots[number]
+    try:
+        return session.snapshots[number]
+    except DataError as error:
+        said = f"snapshot {number} cannot be read: {error}: 'snaps' lists the others"
+        raise DataError(said) from None
 
 
 def _side(session: Session, word: str) -> tuple[str, Target]:
@@ -322,6 +328,15 @@ def _target_of(
         read_console or session.live.read_console,
         opened is not None and opened.manifest.redacted,
     )
+
+
+def _listed(session: Session, number: int) -> SnapshotInfo | DamagedSnapshot:
+    try:
+        return _info(session, session.snapshots[number])
+    except DataError as error:
+        assert session.opened
+        head = session.opened.snapshots.head(number)
+        return DamagedSnapshot(number, str(head.get("why", "")), head["seconds"], str(error))
 
 
 def _info(session: Session, snapshot: Snapshot) -> SnapshotInfo:
@@ -356,6 +371,5 @@ def _summary(opened: Opened) -> CaptureSummary:
 
 
 def _note(line: dict[str, object]) -> CaptureNote:
-    seconds = line.get("seconds")
-    shown = float(seconds) if isinstance(seconds, int | float) else 0.0
-    return CaptureNote(str(line.get("kind", "")), str(line.get("text", "")), shown)
+    seconds = seconds_of(line.get("seconds")) or 0.0
+    return CaptureNote(str(line.get("kind", "")), str(line.get("text", "")), seconds)

@@ -35,10 +35,20 @@ class SnapshotInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedSnapshot:
+    """A snapshot that is listed and cannot be read: ``damage`` says what is wrong."""
+
+    number: int
+    why: str
+    seconds: float
+    damage: str
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotList:
     """The snapshots of a session or of a capture."""
 
-    snapshots: tuple[SnapshotInfo, ...]
+    snapshots: tuple[SnapshotInfo | DamagedSnapshot, ...]
 
 
 _STRUCTURES = ("klos", "process", "thread")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from klosdbg.wire.bundle_read import Bundle
 
 _PSE = 0x10
+_VECTORS = 256
+_MOST = 1 << 64
 _LEFT_OUT = "the snapshot does not hold it"
 _REDACTED = " (--redact)"
 
@@ -32,10 +34,17 @@ class Snapshots(Mapping[int, Snapshot]):
         self._heads = {int(head["number"]): head for head in bundle.heads}
         self._read: dict[int, Snapshot] = {}
 
+    def head(self, number: int) -> Line:
+        """Give what is said of a snapshot, which may be damaged itself."""
+        return self._heads[number]
+
     def __getitem__(self, number: int) -> Snapshot:
         if number not in self._read:
             self._read[number] = self._bundle.snapshot(self._heads[number])
         return self._read[number]
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._heads
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._heads)
@@ -71,7 +80,7 @@ class Opened:
         for number, line in enumerate(self.bundle.lines(EVENTS), 1):
             recording = line.get("recording")
             try:
-                yield (recording if isinstance(recording, int) else 0), event_of(line)
+                yield (recording if isinstance(recording, int) else 0), _sound(event_of(line))
             except DataError as error:
                 self.bundle.damage.append(f"{EVENTS}: event {number}: {error}")
 
@@ -84,6 +93,14 @@ class Opened:
     def notes(self) -> list[Line]:
         """Notes, marks and expectations."""
         return list(self.bundle.lines(NOTES))
+
+
+def _sound(event: Event) -> Event:
+    if not 0 <= event.vector < _VECTORS:
+        raise DataError(f"there is no vector {event.vector!s:.20}")
+    if not 0 <= event.seq < _MOST:
+        raise DataError(f"no event has the number {event.seq!s:.20}")
+    return event
 
 
 def snapshot_target(

@@ -8,6 +8,7 @@ from klosdbg.trace.capture_models import (
     CaptureNote,
     CaptureState,
     CaptureSummary,
+    DamagedSnapshot,
     Difference,
     Expectation,
     Exported,
@@ -19,6 +20,7 @@ from klosdbg.views.base import Style, address_data, columns, data, printable, te
 
 _WIDTH = 80
 _SHORT = 23
+_DAMAGE = 62
 _MOST = 2000
 _LINKED = ("handler", "service")
 
@@ -66,14 +68,17 @@ def _(model: SnapshotInfo, _style: Style) -> dict[str, object]:
 def _(model: SnapshotList, style: Style) -> str:
     if not model.snapshots:
         return "no snapshots: 'snap' takes one"
-    return columns([_snapshot_row(s, style) for s in model.snapshots])
+    return columns(row for s in model.snapshots for row in _snapshot_rows(s, style))
 
 
 @data.register
 def _(model: SnapshotList, _style: Style) -> dict[str, object]:
     return {
         "schema": "klosdbg/snapshots/1",
-        "snapshots": [_snapshot_data(s) for s in model.snapshots],
+        "snapshots": [
+            _damaged_data(s) if isinstance(s, DamagedSnapshot) else _snapshot_data(s)
+            for s in model.snapshots
+        ],
     }
 
 
@@ -172,6 +177,26 @@ def _(model: Exported, _style: Style) -> dict[str, object]:
 
 def _note_data(note: CaptureNote) -> dict[str, object]:
     return {"kind": note.kind, "text": note.text, "seconds": note.seconds}
+
+
+def _snapshot_rows(
+    snapshot: SnapshotInfo | DamagedSnapshot, style: Style
+) -> Iterator[tuple[str, ...]]:
+    if not isinstance(snapshot, DamagedSnapshot):
+        yield _snapshot_row(snapshot, style)
+        return
+    words = textwrap.wrap(_line(f"{snapshot.damage} ({snapshot.why})", _MOST), _DAMAGE)
+    heads = [(f"{snapshot.number:>4}", f"{snapshot.seconds:8.3f} s"), *[("", "")] * len(words)]
+    yield from ((*head, style.paint("red", line)) for head, line in zip(heads, words, strict=False))
+
+
+def _damaged_data(snapshot: DamagedSnapshot) -> dict[str, object]:
+    return {
+        "number": snapshot.number,
+        "why": snapshot.why,
+        "seconds": snapshot.seconds,
+        "damage": snapshot.damage,
+    }
 
 
 def _snapshot_row(snapshot: SnapshotInfo, style: Style) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ MOST_LINE = 1 << 20
 SLICE = 4096
 _MOST_SLICES = 1 << 16
 _TOP = 1 << 64
+_MOST_SECONDS = 1 << 40
 
 Line = dict[str, Any]
 Store = Mapping[int, bytes | memoryview]
@@ -148,9 +149,13 @@ def _load_yaml(raw: bytes) -> dict[str, Any]:
         raise DataError(f"the capture's manifest is damaged: more than {MOST_MANIFEST >> 10} KiB")
     try:
         plain = harmless_json(yaml.load(raw, Loader))
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError) as error:
+    except RecursionError:
+        raise DataError("the capture's manifest is damaged: it is nested too deep") from None
+    except yaml.YAMLError as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:60]
         raise DataError(f"the capture's manifest is damaged: {reason}") from None
+    except (ValueError, TypeError, AttributeError):
+        raise DataError("the capture's manifest is damaged: a value in it is none") from None
     if not isinstance(plain, dict):
         raise DataError("the capture's manifest is damaged: it is no mapping")
     return plain
@@ -171,7 +176,8 @@ def decode_lines(chunks: Iterable[bytes], damaged: Callable[[str], None]) -> Ite
         if isinstance(record, dict):
             yield record
         else:
-            damaged(f"line {number} is incomplete" if raw[-1:] != b"\n" else f"line {number}")
+            what = "is no record" if raw.endswith(b"\n") else "is incomplete"
+            damaged(f"line {number} {what}")
 
 
 def decode_object(raw: bytes, name: str) -> dict[str, Any]:
@@ -183,6 +189,12 @@ def decode_object(raw: bytes, name: str) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise DataError(f"{name} is damaged: it is no JSON object")
     return plain
+
+
+def seconds_of(value: object) -> float | None:
+    """Read a time that is counted from the recording's start; None where it is none."""
+    sound = isinstance(value, int | float) and 0 <= value < _MOST_SECONDS
+    return float(value) if sound else None  # type: ignore[arg-type]
 
 
 def digest(chunks: Iterable[bytes]) -> str:

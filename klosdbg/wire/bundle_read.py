@@ -24,6 +24,7 @@ from klosdbg.wire.bundle import (
     decode_places,
     digest,
     member_of,
+    seconds_of,
 )
 from klosdbg.wire.bundle_zip import MOST_BYTES, Chunks, Members
 from klosdbg.wire.cpujson import decode_cpu
@@ -31,6 +32,7 @@ from klosdbg.wire.cpujson import decode_cpu
 _MOST_MEMORY = 256 << 20
 _MOST_SYMBOLS = 64 << 20
 _MOST_JSON = 16 << 20
+_MOST_EVENTS = 1 << 53
 _SHOWN = 3
 
 
@@ -77,7 +79,11 @@ class Bundle:
         """The names that were recorded: the linear addresses where each begins and ends."""
         if SYMBOLS not in self._members.chunks:
             return {}
-        plain = decode_object(self._members.read(SYMBOLS, _MOST_SYMBOLS), SYMBOLS)
+        try:
+            plain = decode_object(self._members.read(SYMBOLS, _MOST_SYMBOLS), SYMBOLS)
+        except DataError as error:
+            self._note(str(error))
+            return {}
         return {name: (reach[0], reach[1]) for name, reach in plain.items() if _is_reach(reach)}
 
     def snapshot(self, head: Line) -> Snapshot:
@@ -104,7 +110,7 @@ class Bundle:
 
     def _required(self, name: str) -> bytes:
         if name not in self._members.chunks:
-            raise DataError(f"this snapshot cannot be read: {name} is missing")
+            raise DataError(f"{name} is missing")
         return self._members.read(name, _MOST_JSON)
 
     def _store(self, places: list[Place], name: str) -> Store:
@@ -128,12 +134,13 @@ class Bundle:
         return self._memory[number]
 
     def _is_head(self, line: Line) -> bool:
-        number, seconds, events = (line.get(name) for name in ("number", "seconds", "events"))
+        number, events = line.get("number"), line.get("events")
         sound = (
             type(number) is int
             and 0 < number <= MOST_SNAPSHOTS
             and type(events) is int
-            and isinstance(seconds, int | float)
+            and 0 <= events < _MOST_EVENTS
+            and seconds_of(line.get("seconds")) is not None
         )
         if not sound:
             self._note(f"{SNAPSHOTS}: {json.dumps(line)[:40]} is no snapshot")

@@ -37,14 +37,18 @@ def decode_cpu(plain: Mapping[str, Any], name: str) -> Cpu:
     """Read what ``encode_cpu`` wrote, or raise ``DataError`` that begins with ``name``."""
     try:
         return _cpu(plain)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{name} is damaged: {str(error)[:60]}") from None
+    except DataError as error:
+        raise DataError(f"{name} is damaged: {error}") from None
+    except KeyError as error:
+        raise DataError(f"{name} is damaged: {error.args[0]!s:.20} is missing") from None
+    except (ValueError, TypeError, AttributeError):
+        raise DataError(f"{name} is damaged: its registers are none") from None
 
 
 def _cpu(plain: Mapping[str, Any]) -> Cpu:
     gpr = {str(name): _number(value) for name, value in plain["gpr"].items()}
     if not (set(GPR32) <= set(gpr) or set(_GPR64) <= set(gpr)):
-        raise ValueError("a general register is missing")
+        raise DataError("a general register is missing")
     control: dict[str, Any] = {name: _number(plain[name]) for name in _CONTROL}
     return Cpu(
         gpr=gpr,
@@ -72,8 +76,11 @@ def _table(plain: Mapping[str, Any]) -> TableRegister:
     return TableRegister(_number(plain["base"]), _number(plain["limit"], 32))
 
 
-def _number(value: str, bits: int = _WIDEST) -> int:
-    number = int(value, 16)
+def _number(value: object, bits: int = _WIDEST) -> int:
+    try:
+        number = int(str(value), 16)
+    except ValueError:
+        raise DataError(f"{str(value)[:20]!r} is no register's value") from None
     if not 0 <= number < 1 << bits:
-        raise ValueError(f"{value:.20} has more than {bits} bits")
+        raise DataError(f"{value!s:.20} has more than {bits} bits")
     return number

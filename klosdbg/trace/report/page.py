@@ -9,6 +9,7 @@ from klosdbg.trace.report.drawing import MOST_DRAWN, io_map, table_map, timeline
 from klosdbg.trace.report.facts import Facts
 from klosdbg.trace.report.look import STYLE
 from klosdbg.trace.report.summary import summary
+from klosdbg.wire.bundle import seconds_of
 
 _MOST_ROWS = 500
 _MOST_CHANGES = 400
@@ -171,8 +172,8 @@ def _record(facts: Facts) -> Iterator[str]:
 
 
 def _seconds(note: dict[str, object]) -> str:
-    seconds = note.get("seconds")
-    return f"{seconds:.3f}" if isinstance(seconds, int | float) else "?"
+    seconds = seconds_of(note.get("seconds"))
+    return "?" if seconds is None else f"{seconds:.3f}"
 
 
 def _table(
