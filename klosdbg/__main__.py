@@ -61,12 +61,13 @@ def _main(words: list[str]) -> int:
     if at < len(words) and args.verb not in ("run", "capture"):
         raise UsageError(f"{args.verb} starts no QEMU of your choice: leave out '--' and the rest")
     args.words, args.replay = words, None
+    lines = list(_batch_lines(args))
     session = _session(args)
     try:
         _open_target(session, args)
         _use_profile(session, args)
         _record(session, args)
-        return _serve(session, args)
+        return _serve(session, args, lines)
     finally:
         _leave(session)
 
@@ -281,10 +282,9 @@ def _run_to_entry(session: Session) -> None:
         session.timeout = timeout
 
 
-def _serve(session: Session, args: argparse.Namespace) -> int:
+def _serve(session: Session, args: argparse.Namespace, lines: Sequence[str]) -> int:
     frontend = Frontend(session)
-    batch = list(_batch_lines(args))
-    for line in batch:
+    for line in lines:
         frontend.run_line(line)
         if session.leaving:
             return int(frontend.found_fault)

@@ -172,11 +172,23 @@ def expect(session: Session, args: Namespace) -> object:
 def export(session: Session, args: Namespace) -> object:
     content = _exported(session, args.format)
     try:
-        Path(args.file).write_text(content, encoding="utf-8", newline="")
+        _write(Path(args.file), content)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CommandError(f"cannot write {args.file}: {reason}: choose another place") from None
     return Exported(args.format, args.file, len(session.events), len(content.encode()))
+
+
+def _write(path: Path, content: str) -> None:
+    """Write a file, or none: a part of one would be taken for the whole."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            if path.is_file():
+                path.unlink()
+            raise
 
 
 def _exported(session: Session, form: str) -> str:
@@ -203,11 +215,11 @@ def start_capture(
     _take(session, "start")
 
 
-def stop_capture(session: Session, ended: str = "stopped") -> CaptureState:
-    """Take the last snapshot where the guest still answers, and write the capture."""
+def stop_capture(session: Session, ended: str = "stopped", lost: bool = False) -> CaptureState:
+    """Take the last snapshot, unless the guest is ``lost``, and write the capture."""
     capture = _running(session)
     try:
-        if ended == "stopped":
+        if not lost:
             _take(session, "end")
         state = _state(session)
         capture.settle()
@@ -237,15 +249,23 @@ def _report(session: Session, capture: Capture, ended: str) -> bytes:
 
 def leave_capture(session: Session, error: BaseException | None) -> None:
     """Write the capture of a session that ends, and say where it is; an error is recorded."""
-    ended = "stopped"
+    ended = _told(error)
     if error is not None:
-        ended = str(error) if isinstance(error, KlosdbgError) else type(error).__name__
         _running(session).note("error", ended)
-    if isinstance(error, TargetLost):
-        session.warn(f"the capture holds what there was: {stop_capture(session, ended).where}")
+    lost = isinstance(error, TargetLost)
+    state = stop_capture(session, ended, lost)
+    if lost:
+        session.warn(f"the capture holds what there was: {state.where}")
         return
-    state = stop_capture(session)
     session.warn(f"captured {state.where}: {state.events} events, {state.snapshots} snapshots")
+
+
+def _told(error: BaseException | None) -> str:
+    if error is None:
+        return "stopped"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by Ctrl-C"
+    return str(error) if isinstance(error, KlosdbgError) else type(error).__name__
 
 
 def show_capture(session: Session, opened: Opened) -> None:

@@ -150,7 +150,14 @@ class Capture:
 
     def finish(self, ended: str = "stopped", report: bytes = b"") -> Path:
         """Write the capture, and return where it is; ``CommandError`` where it cannot be."""
-        return self._recording.finish({REPORT: report}, ended)
+        reason = self.ended
+        try:
+            return self._recording.finish({REPORT: report}, ended)
+        except CommandError:
+            if reason is None:
+                raise
+            # What it has, and where, was said when the recording ended.
+            raise CommandError(f"{self.path} was not written: {reason}") from None
 
     def _write_symbols(self) -> None:
         """Write what has a name, once there is any: later names are the same ones."""

@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,11 @@ class Recording:
             os.close(self._files.pop(other))
 
     def _end(self, error: OSError) -> None:
+        """Take nothing more, and say why in the manifest where that still has room."""
         self.ended = _why(error)
+        raw = encode_manifest(replace(self.manifest, ended=self.ended))
+        with suppress(OSError), (self.directory / MANIFEST).open("r+b") as file:
+            file.write(raw)
 
     def _pack(self, packed: Path, ended: str) -> None:
         import zipfile

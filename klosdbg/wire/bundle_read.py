@@ -168,7 +168,8 @@ def open_bundle(members: Members, unfinished: bool = False) -> Bundle:
         raise DataError(f"it is no capture, or one that is damaged: {MANIFEST} is missing")
     manifest = decode_manifest(members.read(MANIFEST, MOST_MANIFEST))
     if unfinished:
-        members.damage.append("the recording was not finished")
+        why = f": {manifest.ended}" if manifest.ended else ""
+        members.damage.append(f"the recording was not finished{why}")
     else:
         _check_hashes(members, manifest)
     return Bundle(members, manifest)

@@ -142,6 +142,7 @@ def test_the_exit_code_is_that_of_the_expectations(tmp_path: Path) -> None:
     assert "expected relocations > 5: relocations is 0" in failed.err
     info = opened(tmp_path / "b.klos", "capture info")
     assert "expect: relocations > 5" in info.out
+    assert "ended        expected relocations > 5" in info.out
 
 
 def started(path: Path, *lines: str) -> subprocess.Popen[str]:
@@ -206,6 +207,24 @@ def test_qemu_is_killed(tmp_path: Path, going: subprocess.Popen[str]) -> None:
     assert "QEMU ended (signal 9)" in info["ended"]
 
 
+def test_ctrl_c(tmp_path: Path, going: subprocess.Popen[str]) -> None:
+    """The capture is written, its last snapshot too, and says what ended it."""
+    going.send_signal(signal.SIGINT)
+    assert going.wait(20) == 130
+    info = json.loads(opened(tmp_path / "bug.klos", "capture info --json").out)
+    assert (info["ended"], info["snapshots"]) == ("interrupted by Ctrl-C", 3)
+    assert "interrupted by Ctrl-C" in [note["text"] for note in info["notes"]]
+
+
+def test_a_script_that_cannot_be_read_starts_nothing(tmp_path: Path) -> None:
+    """Neither a guest nor a capture."""
+    words = ("capture", "-o", str(tmp_path / "bug.klos"), "--headless", "-x", "/nowhere.txt")
+    result = klosdbg(*words)
+    assert (result.code, result.out) == (2, "")
+    assert "cannot read the script /nowhere.txt" in result.err
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_disk_is_full(tmp_path: Path) -> None:
     """The recording ends, says so, and keeps what it has."""
     process = started(tmp_path / "bug.klos")
@@ -213,8 +232,10 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (200_000, 200_000))
     _, errors = process.communicate("until klos_ready\ncapture mark ready\n", timeout=40)
     assert process.returncode == 1
-    assert errors.count("the recording ended: the disk is full; what it has is in") >= 1
+    assert errors.count("the recording ended: the disk is full; what it has is in") == 1
+    assert errors.endswith("bug.klos was not written: the disk is full\n")
     bundle = open_capture(tmp_path / "bug.klos")
+    assert "not finished: the disk is full" in bundle.damage_line()
     assert [head["why"] for head in bundle.heads] == ["start"]
     assert opened(tmp_path / "bug.klos", "regs").code == 0
 

@@ -4,18 +4,25 @@ import csv
 import io
 import json
 import re
+import resource
+from argparse import Namespace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from klosdbg.commands import collect
+from klosdbg.errors import CommandError
+from klosdbg.session import Session
 from klosdbg.targets.capture import open_capture
 from klosdbg.trace.event import Event, Place, Resumed, Spent, Time
 from klosdbg.trace.event_data import event_data, event_of
 from klosdbg.trace.export import export_csv, export_json, export_perfetto
 from klosdbg.trace.opened import Opened
 from klosdbg.trace.report.facts import gather
-from klosdbg.trace.report.page import report_page
+from klosdbg.trace.report.look import STYLE
+from klosdbg.trace.report.page import _use, report_page
 from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS
+from klosdbg.x86.table import decode_table
 from tests.unit.test_bundle import record
 
 EVIL = '"><script src=http://evil.example/x.js></script><img src=x onerror=alert(1)>'
@@ -118,6 +125,35 @@ def test_a_long_recording_has_a_bounded_report(tmp_path: Path) -> None:
     shown = report_page(gather(opened, None))
     assert len(shown) < 3 << 20
     assert "250 at either end of 10000 are listed" in shown
+
+
+def test_it_fits_a_narrow_window(capture: Opened) -> None:
+    """Links break between one another; what is wider has a box of its own that scrolls."""
+    nav = report_page(gather(capture, None)).partition("<nav>")[2].partition("</nav>")[0]
+    assert nav.count("<a ") == nav.count("</a> <a ") + 1 > 1
+    assert "nowrap" not in next(line for line in STYLE.splitlines() if line.startswith("nav a"))
+
+
+def test_fillers_are_not_counted_as_used() -> None:
+    """Slots are used, absent or free."""
+    raws = (0, 0x00CFF3000000FFFF, 0x00CF73000000FFFF, 0x00CF73000000FFFF)
+    table = decode_table("gdt", 0, 31, [(0, b"".join(raw.to_bytes(8, "little") for raw in raws))])
+    assert _use(table) == "1 used, 2 absent, 1 free"
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """A part of a file would be taken for the whole; what is no file stays where it is."""
+    session = Session(events=[event(1)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for place in (tmp_path / "e.json", Path("/dev/full")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        try:
+            with pytest.raises(CommandError, match=f"cannot write {place}: "):
+                collect()["export"].run(session, Namespace(format="json", file=str(place)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not any(tmp_path.iterdir())
+    assert Path("/dev/full").exists()
 
 
 def test_csv() -> None:

@@ -14,12 +14,12 @@ body { margin: 0 auto; max-width: 1080px; padding: 24px 20px 64px; background: v
   color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
 h1 { font-size: 1.5rem; margin: 0 0 4px; overflow-wrap: anywhere }
 h2 { font-size: 1.1rem; margin: 40px 0 8px }
-h3 { font-size: .95rem; margin: 20px 0 6px }
-p { margin: 6px 0; max-width: 75ch }
+h3 { font-size: .95rem; margin: 20px 0 6px; overflow-wrap: anywhere }
+p { margin: 6px 0; max-width: 75ch; overflow-wrap: anywhere }
 ol { margin: 12px 0; padding-left: 1.4em }
 ol li { margin: 3px 0; overflow-wrap: anywhere }
 nav { margin: 8px 0 0; font-size: .88rem }
-nav a { color: var(--irq); margin-right: 14px; white-space: nowrap }
+nav a { color: var(--irq); margin-right: 10px; display: inline-block }
 .faint { color: var(--faint); fill: var(--faint) }
 .bad { color: var(--fault) }
 .wide { overflow-x: auto; border: 1px solid var(--rule); border-radius: 6px; margin: 8px 0;

@@ -1,15 +1,17 @@
 """The report as HTML. Everything that came from a guest or a file is escaped."""
 
 import html
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from klosdbg.trace.capture_models import Difference
 from klosdbg.trace.event import Event
-from klosdbg.trace.report.drawing import MOST_DRAWN, io_map, table_map, timeline
+from klosdbg.trace.report.drawing import MOST_DRAWN, io_map, slot_kind, table_map, timeline
 from klosdbg.trace.report.facts import Facts
 from klosdbg.trace.report.look import STYLE
 from klosdbg.trace.report.summary import summary
 from klosdbg.wire.bundle import seconds_of
+from klosdbg.x86.table import Table
 
 _MOST_ROWS = 500
 _MOST_CHANGES = 400
@@ -40,7 +42,7 @@ def report_page(facts: Facts) -> str:
         ("record", "Record", list(_record(facts))),
     ]
     shown = [(name, title, parts) for name, title, parts in sections if parts]
-    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in shown)
+    links = " ".join(f'<a href="#{name}">{title}</a>' for name, title, _ in shown)
     body = "".join(
         f'<section id="{name}"><h2>{title}</h2>{"".join(parts)}</section>'
         for name, title, parts in shown
@@ -99,8 +101,7 @@ def _tables(facts: Facts) -> Iterator[str]:
         yield _faint("As the last snapshot has them: each cell is a slot, 128 in a row.")
         yield _key("tables")
     for table in facts.tables:
-        used = sum(e.count for e in table.entries if e.descriptor.kind != "empty")
-        yield f"<h3>{table.kind.upper()} at {table.base:#010x}: {used} of {table.slots} used</h3>"
+        yield f"<h3>{table.kind.upper()} at {table.base:#010x}: {_use(table)}</h3>"
         yield _wide(table_map(table))
         named = [
             (f"{e.index:#x}", f"{table.selector(e.index):#06x}", e.name, e.descriptor.kind)
@@ -109,6 +110,16 @@ def _tables(facts: Facts) -> Iterator[str]:
         ]
         if named:
             yield _table(("index", "selector", "role", "kind"), named)
+
+
+def _use(table: Table) -> str:
+    """Count the slots; those that are absent are fillers, which a relocation may take."""
+    kinds = Counter[str]()
+    for entry in table.entries:
+        kinds[slot_kind(entry)] += entry.count
+    free, absent = kinds["empty"], kinds["absent"]
+    used = kinds.total() - free - absent
+    return f"{used} used, {absent} absent, {free} free"
 
 
 def _differences(differences: Sequence[Difference]) -> Iterator[str]:
