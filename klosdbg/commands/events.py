@@ -23,7 +23,7 @@ from klosdbg.trace.event import Event, Recorder
 from klosdbg.trace.expression import Expression
 from klosdbg.trace.statistics import statistics
 from klosdbg.trace.tracer import with_name
-from klosdbg.trace.tree import event_rows, event_trees
+from klosdbg.trace.tree import by_recording, event_rows, event_trees
 
 _FILTERS = (
     arg("--vector", "-v", action="append", metavar="V", help="only this vector: 14, 0xe, PF"),
@@ -88,7 +88,7 @@ def events_stop(session: Session, _args: Namespace) -> object:
 def events_show(session: Session, args: Namespace) -> object:
     check_number(args)
     shown = _wanted(session, args)[: args.number]
-    return iter(event_trees(shown)) if args.tree else event_rows(shown)
+    return by_recording(shown, event_trees if args.tree else event_rows)
 
 
 @command(

@@ -93,6 +93,7 @@ class Event:
     never came back. ``shared_stub``: other vectors lead to the same stub, and ``vector`` is that
     of the ``int`` before, or the lowest of them. ``real``: it hit in real mode, where a BIOS gives
     the vectors other meanings. ``own_name`` is what the guest's system calls the vector.
+    ``recording`` counts the recordings of a capture; a session holds one.
     """
 
     seq: int
@@ -120,6 +121,7 @@ class Event:
     shared_stub: bool = False
     real: bool = False
     own_name: str | None = None
+    recording: int = 1
 
     @property
     def name(self) -> str | None:

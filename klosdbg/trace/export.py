@@ -46,6 +46,7 @@ _COLUMNS: Mapping[str, Callable[[Event], object]] = {
     "spent_stub": lambda e: e.spent.stub,
     "spent_handler": lambda e: e.spent.handler,
     "recorder": lambda e: e.recorder,
+    "recording": lambda e: e.recording,
 }
 
 

@@ -73,14 +73,12 @@ class Opened:
     @cached_property
     def events(self) -> list[Event]:
         """The events in order, recording by recording; those left out that are damaged."""
-        ordered = sorted(self._events(), key=lambda pair: (pair[0], pair[1].seq))
-        return [event for _, event in ordered]
+        return sorted(self._events(), key=lambda event: (event.recording, event.seq))
 
-    def _events(self) -> Iterator[tuple[int, Event]]:
+    def _events(self) -> Iterator[Event]:
         for number, line in enumerate(self.bundle.lines(EVENTS), 1):
-            recording = line.get("recording")
             try:
-                yield (recording if isinstance(recording, int) else 0), _sound(event_of(line))
+                yield _sound(event_of(line))
             except DataError as error:
                 self.bundle.damage.append(f"{EVENTS}: event {number}: {error}")
 
@@ -98,8 +96,9 @@ class Opened:
 def _sound(event: Event) -> Event:
     if not 0 <= event.vector < _VECTORS:
         raise DataError(f"there is no vector {event.vector!s:.20}")
-    if not 0 <= event.seq < _MOST:
-        raise DataError(f"no event has the number {event.seq!s:.20}")
+    for number in (event.seq, event.recording):
+        if not 0 <= number < _MOST:
+            raise DataError(f"no event has the number {number!s:.20}")
     return event
 
 

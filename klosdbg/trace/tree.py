@@ -1,7 +1,8 @@
 """Events inside the events that they interrupted."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from klosdbg.trace.event import Event
 
@@ -30,6 +31,24 @@ class EventRow:
 
     event: Event
     heading: EventHeading
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingHeading:
+    """What stands over the events of one of several recordings, which are numbered anew."""
+
+    number: int
+
+
+def by_recording(
+    events: Iterable[Event], shown: Callable[[Sequence[Event]], Iterable[object]]
+) -> Iterator[object]:
+    """Show recording after recording, each under its number where there are several."""
+    recordings = [list(run) for _, run in groupby(events, key=lambda event: event.recording)]
+    for recording in recordings:
+        if len(recordings) > 1:
+            yield RecordingHeading(recording[0].recording)
+        yield from shown(recording)
 
 
 def event_rows(events: Sequence[Event]) -> Iterator[EventHeading | EventRow]:

@@ -8,7 +8,7 @@ from klosdbg.trace.event import Event, Place, Transfer
 from klosdbg.trace.event_data import event_data
 from klosdbg.trace.statistics import EventStatistics, VectorStatistics
 from klosdbg.trace.tracer import Finished, Recorded
-from klosdbg.trace.tree import EventHeading, EventRow, EventTree
+from klosdbg.trace.tree import EventHeading, EventRow, EventTree, RecordingHeading
 from klosdbg.views.base import Style, columns, data, text
 
 _UNITS = {"tsc": "TSC ticks", "instructions": "instructions", "host-ns": "ns of the host"}
@@ -34,6 +34,16 @@ _ALONE = EventHeading()
 @text.register
 def _(model: Event, style: Style) -> str:
     return text(EventRow(model, _ALONE), style)
+
+
+@text.register
+def _(model: RecordingHeading, style: Style) -> str:
+    return style.paint("bold", f"recording {model.number}")
+
+
+@data.register
+def _(_model: RecordingHeading, _style: Style) -> dict[str, object]:
+    return {}
 
 
 @text.register

@@ -20,7 +20,7 @@ from klosdbg.trace.flow import Flow
 from klosdbg.trace.funnel import funnel
 from klosdbg.trace.ring import RingRecorder
 from klosdbg.trace.statistics import statistics
-from klosdbg.trace.tree import event_trees
+from klosdbg.trace.tree import EventTree, by_recording, event_trees
 from klosdbg.views import Style, data, text
 
 PLACE = Place(0x1B, 0x401000, 0x401000, 3, 0x23, 0x7000, "app+0x4")
@@ -123,6 +123,16 @@ def test_nested_events_are_inside() -> None:
     assert [tree.event.seq for tree in trees] == [1, 5]
     assert [tree.event.seq for tree in trees[0].nested] == [2, 4]
     assert trees[0].nested[0].nested[0].event.seq == 3
+
+
+def test_recordings_are_shown_one_after_the_other() -> None:
+    """Each under its number; what begins inside an event is not put into one of another."""
+    events = [vary(seq=1, depth=1), vary(seq=1, depth=2, recording=2)]
+    first, tree, second, other = by_recording(events, event_trees)
+    assert (text(first, Style()), text(second, Style())) == ("recording 1", "recording 2")
+    assert [tree, other] == [EventTree(event) for event in events]
+    assert list(by_recording(events[:1], event_trees)) == [tree]
+    assert data(first, Style()) == {}
 
 
 def test_a_recording_that_begins_inside_an_event() -> None:
