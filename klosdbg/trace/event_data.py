@@ -13,6 +13,7 @@ from klosdbg.x86.vectors import vector_name
 
 SCHEMA = "klosdbg/event/1"
 _WIDE = 1 << 53
+_WIDEST = 1 << 64
 
 
 def event_data(event: Event) -> dict[str, object]:
@@ -89,7 +90,8 @@ def _integer(value: object, where: str) -> int:
             return int(value, 16)
         except ValueError:
             pass
-    number: int = _checked(value, isinstance(value, int) and not isinstance(value, bool), where)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    number: int = _checked(value, whole and abs(value) < _WIDEST, where)  # type: ignore[arg-type]
     return number
 
 

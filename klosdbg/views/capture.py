@@ -144,8 +144,9 @@ def _(model: CaptureSummary, _style: Style) -> dict[str, object]:
 
 @text.register
 def _(model: Expectation, style: Style) -> str:
-    verdict = style.paint("green", "held") if model.held else style.paint("red", "did not hold")
-    return f"{verdict}: {_line(model.expression, 64)}"
+    told = "held" if model.held else "did not hold"
+    verdict = style.paint("green" if model.held else "red", told)
+    return verdict + _filled(f"{told}: ", model.expression, 4).removeprefix(told)
 
 
 @data.register
@@ -200,7 +201,7 @@ def _damaged_data(snapshot: DamagedSnapshot) -> dict[str, object]:
 
 
 def _snapshot_row(snapshot: SnapshotInfo, style: Style) -> tuple[str, ...]:
-    symbol = f" <{snapshot.symbol:.24}>" if snapshot.symbol else ""
+    symbol = f" <{_line(snapshot.symbol, 20)}>" if snapshot.symbol else ""
     return (
         f"{'*' if snapshot.shown else ' '}{snapshot.number:>3}",
         f"{snapshot.seconds:8.3f} s",

@@ -1,7 +1,13 @@
 """What is shown of captures: whole values, in lines that fit."""
 
 import pytest
-from klosdbg.trace.capture_models import CaptureNote, CaptureSummary, Difference, FieldChange
+from klosdbg.trace.capture_models import (
+    CaptureNote,
+    CaptureSummary,
+    Difference,
+    Expectation,
+    FieldChange,
+)
 from klosdbg.trace.difference import _tables
 from klosdbg.views import Style, text
 from klosdbg.x86.table import decode_table
@@ -56,6 +62,14 @@ def test_entries_of_a_table_are_in_order() -> None:
     sides = iter(tables)
     changes = _tables(lambda _target: next(sides))(None, None, None)  # type: ignore[arg-type]
     assert [change.where for change in changes] == ["gdt[0x1]", "gdt[0x2]", "gdt[0x3]"]
+
+
+def test_an_expectation_is_shown_whole() -> None:
+    """However long it is."""
+    words = " and ".join(f"eax == {n}" for n in range(20))
+    shown = text(Expectation(words, held=True), Style())
+    assert all(len(line) <= WIDTH for line in shown.splitlines())
+    assert " ".join(shown.split()) == f"held: {words}"
 
 
 def test_a_capture_is_described_whole() -> None:

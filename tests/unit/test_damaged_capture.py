@@ -47,7 +47,13 @@ def test_a_damaged_snapshot_costs_no_other(damaged: Session) -> None:
 
 @pytest.mark.parametrize(
     ("more", "says"),
-    [({"vector": 10**30}, "there is no vector 1000"), ({"seq": -1}, "no event has the number -1")],
+    [
+        ({"vector": 10**30}, "event.vector cannot be '1000"),
+        ({"vector": 256}, "there is no vector 256"),
+        ({"seq": -1}, "no event has the number -1"),
+        ({"recording": -1}, "no event has the number -1"),
+        ({"spent": {"stub": 10**400, "handler": None}}, "event.spent.stub cannot be '1000"),
+    ],
 )
 def test_an_event_of_impossible_numbers(tmp_path: Path, more: dict[str, object], says: str) -> None:
     """It is left out, and said to be."""
