@@ -1,11 +1,10 @@
 """Memory as a thread sees it that does not run here: through the page tables of its own CR3."""
 
-from klosdbg.klos.audit.pages import paging_mode
 from klosdbg.models import Address
 from klosdbg.ports import Memory, Target
 from klosdbg.read import read_cpu, read_memory
 from klosdbg.server.threads import GuestThread
-from klosdbg.x86.paging import Paging, walk
+from klosdbg.x86.paging import Paging, paging_of, walk
 
 _PAGE = 4096
 
@@ -14,15 +13,14 @@ def read_as_thread(target: Target, thread: GuestThread, address: int, size: int)
     """Read as much as is mapped from ``address`` on; None where the processor's own view serves."""
     here = read_cpu(target)
     cpu = thread.cpu or here
-    cr3 = thread.frame.cr3 if thread.frame else cpu.cr3
-    mode = paging_mode(cpu)
-    if target.physical is None or (mode == paging_mode(here) and cr3 == here.cr3):
+    paging = paging_of(cpu, thread.frame.cr3 if thread.frame else None)
+    if target.physical is None or paging == paging_of(here):
         return None
-    if mode is None:
+    if paging is None:
         return read_memory(target, Address(address, "physical"), size, clip=True)
     found = b""
     while len(found) < size:
-        part = _read_page(target.physical, Paging(mode, cr3), address + len(found))
+        part = _read_page(target.physical, paging, address + len(found))
         if part is None:
             break
         found += part

@@ -3,13 +3,12 @@
 import re
 
 from klosdbg.errors import CommandError
-from klosdbg.klos.audit.pages import paging_mode
 from klosdbg.ports import Memory
 from klosdbg.read import read_cpu
 from klosdbg.server.client import Client
 from klosdbg.server.hub import Hub
 from klosdbg.server.reading import BadRequest
-from klosdbg.x86.paging import LEVELS, Paging, Walk, is_canonical, walk
+from klosdbg.x86.paging import LEVELS, Paging, Walk, is_canonical, paging_of, walk
 
 _ASKED = re.compile(rb"qMemoryRegionInfo:([0-9a-fA-F]{1,16})")
 _PAGE = 4096
@@ -27,13 +26,11 @@ def describe_region(hub: Hub, client: Client, payload: bytes) -> bytes:
     target = client.session.target
     thread = hub.thread(client)
     cpu = thread.cpu or read_cpu(target)
-    mode = paging_mode(cpu)
-    if mode is None:
+    paging = paging_of(cpu, thread.frame.cr3 if thread.frame else None)
+    if paging is None:
         return _region(0, top, "rwx")
     if target.physical is None:
         raise CommandError(f"{target.name} has no physical memory to read page tables from")
-    cr3 = thread.frame.cr3 if thread.frame else cpu.cr3
-    paging = Paging(mode, cr3, nxe=bool(cpu.efer & 1 << 11))
     return _same_rights(_Tables(target.physical), paging, address & -_PAGE, top)
 
 

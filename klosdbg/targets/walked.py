@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from klosdbg.errors import MemoryFault
 from klosdbg.ports import Memory
 from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.paging import Mode, Paging, walk
+from klosdbg.x86.paging import Paging, paging_of, walk
 
 _PAGE = 4096
 
@@ -32,10 +32,10 @@ class WalkedMemory:
 
     def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
         """Read several ``(address, size)`` ranges; None where one faults."""
-        cpu = self._cpu()
-        if cpu.paging == "off":
+        paging = paging_of(self._cpu())
+        if paging is None:
             return self._physical.read_many(requests)
-        self._forget_what_changed(Paging(_mode(cpu), cpu.cr3, nxe=cpu.long_mode))
+        self._forget_what_changed(paging)
         places = [self._places(address, size) for address, size in requests]
         parts = iter(self._physical.read_many([p for found in places for p in found or ()]))
         return [_join(found, parts) for found in places]
@@ -86,8 +86,3 @@ def _join(places: list[tuple[int, int]] | None, parts: Iterator[bytes | None]) -
         return None
     found = [next(parts) for _ in places]
     return None if None in found else b"".join(part for part in found if part is not None)
-
-
-def _mode(cpu: Cpu) -> Mode:
-    assert cpu.paging != "off"
-    return "PSE" if cpu.paging == "32-bit" and cpu.cr4 & 0x10 else cpu.paging

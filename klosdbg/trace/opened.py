@@ -14,12 +14,11 @@ from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest
 from klosdbg.wire.bundle import Snapshot as Snapshot
 from klosdbg.wire.stored import StoredMemory
 from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.paging import Mode, Paging, walk
+from klosdbg.x86.paging import paging_of, walk
 
 if TYPE_CHECKING:
     from klosdbg.wire.bundle_read import Bundle
 
-_PSE = 0x10
 _VECTORS = 256
 _LEFT_OUT = "the snapshot does not hold it"
 _REDACTED = " (--redact)"
@@ -127,10 +126,9 @@ def snapshot_target(
 
 def _unmapped(cpu: Cpu, physical: Memory, address: int, size: int) -> bool:
     """Tell whether the page tables, which were stored, leave a page of a range unmapped."""
-    if cpu.paging == "off":
+    paging = paging_of(cpu)
+    if paging is None:
         return False
-    mode: Mode = "PSE" if cpu.paging == "32-bit" and cpu.cr4 & _PSE else cpu.paging
-    paging = Paging(mode, cpu.cr3, nxe=cpu.long_mode)
     walks = (
         walk(lambda at, length: physical.read_many([(at, length)])[0], page, paging)
         for page in range(address & -PAGE, address + size, PAGE)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from klosdbg.errors import MemoryFault
 from klosdbg.ports import Target
 from klosdbg.read import read_cpu
-from klosdbg.x86.paging import Mode, Paging, walk
+from klosdbg.x86.paging import paging_of, walk
 
 _PAGE = 4096
 
@@ -20,7 +20,7 @@ class PinnedMemory:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._frames: dict[int, int | None] = {}
-        self._paging = _paging(target)
+        self._paging = paging_of(read_cpu(target))
 
     def read(self, address: int, size: int) -> bytes:
         """Read exactly ``size`` bytes at a linear address, or raise ``MemoryFault``."""
@@ -52,11 +52,3 @@ class PinnedMemory:
         return walk(
             lambda at, size: physical.read_many([(at, size)])[0], page, self._paging
         ).physical
-
-
-def _paging(target: Target) -> Paging | None:
-    cpu = read_cpu(target)
-    if cpu.paging == "off":
-        return None
-    mode: Mode = "PSE" if cpu.paging == "32-bit" and cpu.cr4 & 0x10 else cpu.paging
-    return Paging(mode, cpu.cr3, nxe=cpu.long_mode)

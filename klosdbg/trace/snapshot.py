@@ -30,7 +30,7 @@ from klosdbg.read import (
 from klosdbg.trace.opened import HeldRegisters
 from klosdbg.wire.bundle import Snapshot
 from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte
+from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte, paging_mode
 
 _BEFORE, _CODE, _STACK = 512, 4096, 4096
 _MOST_TABLES = 256
@@ -224,9 +224,9 @@ def _touch(memory: Memory, address: int, size: int) -> None:
 
 def _touch_page_tables(memory: Memory | None, cpu: Cpu, cr3: int) -> None:
     """Read every paging structure that a root leads to, the upper ones first."""
-    if memory is None or cpu.paging == "off":
+    mode = paging_mode(cpu)
+    if memory is None or mode is None:
         return
-    mode: Mode = "PSE" if cpu.paging == "32-bit" and cpu.cr4 & 0x10 else cpu.paging
     width = 4 if LEVELS[mode] == 2 else 8
     tables = {cr3 & (0xFFFF_FFE0 if mode == "PAE" else _ADDRESS)}
     for level in range(LEVELS[mode], 0, -1):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from klosdbg.x86.bits import bit, bits
+from klosdbg.x86.cpu import Cpu
 
 Mode = Literal["32-bit", "PSE", "PAE", "4-level", "5-level"]
 ReadPhysical = Callable[[int, int], bytes | None]
@@ -195,6 +196,25 @@ class Paging:
     nxe: bool = False
     wp: bool = True
     physical_bits: int = _MAX_PHYSICAL_BITS
+
+
+def paging_mode(cpu: Cpu) -> Mode | None:
+    """Tell how the processor walks page tables; None where paging is off."""
+    mode = cpu.paging
+    if mode == "off":
+        return None
+    return "PSE" if mode == "32-bit" and bit(cpu.cr4, 4) else mode
+
+
+def paging_of(cpu: Cpu, cr3: int | None = None) -> Paging | None:
+    """Tell how the processor walks, from its own or another CR3; None where paging is off.
+
+    NXE counts as set in long mode, where dumps do not tell it (SDM Vol. 3A, 4.1.1).
+    """
+    mode = paging_mode(cpu)
+    if mode is None:
+        return None
+    return Paging(mode, cpu.cr3 if cr3 is None else cr3, nxe=cpu.long_mode or bit(cpu.efer, 11))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from klosdbg.klos.abi import KlosProcess
 from klosdbg.klos.audit.facts import CHANCE, Facts
-from klosdbg.klos.audit.pages import MappedPage, PageTables, paging_mode
+from klosdbg.klos.audit.pages import MappedPage, PageTables
 from klosdbg.klos.constants import Process, State
 from klosdbg.ports import Memory
 from klosdbg.read import PAGE
 from klosdbg.x86.findings import Finding
-from klosdbg.x86.paging import Mode
+from klosdbg.x86.paging import Mode, paging_mode
 
 _WORD = 4
 _SITE_PAGES = "prologue"

@@ -5,22 +5,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from klosdbg.ports import Memory
-from klosdbg.x86.bits import bit
-from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte
 
 _PAGE = 4096
 _PRESENT = 1
 _decoded = lru_cache(4096)(decode_pte)
 _ROOT = {"32-bit": 0xFFFF_F000, "PSE": 0xFFFF_F000, "PAE": 0xFFFF_FFE0}
-
-
-def paging_mode(cpu: Cpu) -> Mode | None:
-    """Tell how the processor walks page tables; None where paging is off."""
-    mode = cpu.paging
-    if mode == "off":
-        return None
-    return "PSE" if mode == "32-bit" and bit(cpu.cr4, 4) else mode
 
 
 @dataclass(frozen=True, slots=True)

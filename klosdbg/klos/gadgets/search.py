@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from klosdbg.errors import CommandError
 from klosdbg.klos.abi import KlosInfo, KlosSite
-from klosdbg.klos.audit.pages import MappedPage, PageTables, paging_mode
+from klosdbg.klos.audit.pages import MappedPage, PageTables
 from klosdbg.klos.constants import Frame
 from klosdbg.klos.find import booted_klos, read_array, read_numbers
 from klosdbg.klos.gadgets.flow import escape, loaded_register
 from klosdbg.klos.gadgets.models import Gadget, Gadgets
 from klosdbg.ports import Symbols, Target
 from klosdbg.x86.disasm import Instruction, disassemble
+from klosdbg.x86.paging import paging_mode
 
 _TOP = 0xFFFF_FFFF
 _LONGEST = 15
