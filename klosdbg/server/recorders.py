@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from klosdbg.commands.recording import stop_tracer
 from klosdbg.errors import KlosdbgError, TargetLost
@@ -19,7 +20,7 @@ def recorded_at(sessions: Iterable[Session], event: StopEvent) -> int | None:
     place = None
     for session in sessions:
         tracer = session.tracer
-        if tracer is not None and _try(session, lambda t=tracer: t.handle(event)):  # type: ignore[misc]
+        if tracer is not None and _try(session, partial(tracer.handle, event)):
             place = tracer.place
         if session.tracer is not None and session.tracer.full:
             stop_tracer(session, "limit")

@@ -319,5 +319,7 @@ class ReplayControl:
         return instructions(self._monitor)
 
     def _is_over(self) -> bool:
-        here = self._here() if self._end is not None else None
-        return here is not None and self._end is not None and here >= self._end
+        if self._end is None:
+            return False
+        here = self._here()
+        return here is not None and here >= self._end

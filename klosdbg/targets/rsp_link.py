@@ -137,7 +137,7 @@ class RspLink:
         with interrupts_deferred:
             self._begin([*before, action])
             self._stops.clear()
-            early = _framed_few(tuple(before), self._codec.acknowledge_early(len(before))[:1])
+            early = _framed_few(tuple(before), self._codec.acknowledge_early(len(before)))
             self._send(self._codec.take_acks() + early + encode(action))
             replies: list[bytes] = []
             while len(replies) < len(before):

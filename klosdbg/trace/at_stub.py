@@ -12,16 +12,20 @@ from klosdbg.trace.expression import Expression
 from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.trace.plain_stops import read_frame
 from klosdbg.trace.registers import QuickRegisters
-from klosdbg.trace.task_stops import switched
+from klosdbg.trace.task_stops import outgoing, switched
 
 _PAGE_FAULT = 14
 
 
 def stub_of(target: Target, vector: int) -> Stub:
     """Find a vector's stub in the live IDT, or raise ``CommandError``."""
-    stub = discover(target).stubs.get(vector)
+    paths = discover(target)
+    stub = paths.stubs.get(vector)
     if stub is None:
-        raise CommandError(f"vector {vector} has no gate that is present: see 'idt {vector}'")
+        why = "leads nowhere: see 'ivt'"
+        if not paths.real:
+            why = f"has no gate that is present: see 'idt {vector}'"
+        raise CommandError(f"vector {vector} {why}")
     return stub
 
 
@@ -50,9 +54,9 @@ def _event(
 ) -> Event:
     registers = quick.read()
     if stub.kind == "task-gate":
-        event = switched(target, target.linear, quick, registers, stub)
-        name = symbols.name(event.source.linear) if symbols else None
-        event = replace(event, source=replace(event.source, symbol=name))
+        left = outgoing(target, quick)
+        left = replace(left, symbol=symbols.name(left.linear) if symbols else None)
+        event = switched(target, target.linear, quick, registers, stub, left)
         return _of_klos(target, facts, event) if facts else event
     frame = read_frame(target.linear, registers.stack, stub, registers.cpl)
     if frame is None:

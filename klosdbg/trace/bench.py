@@ -71,9 +71,13 @@ def alternate(first: Loop, second: Loop, stops: int, rounds: int) -> float:
     Whatever else the machine does for a while hits both of a turn, and the median of the turns
     passes over the rest.
     """
-    first(stops), second(stops)
-    ratios = [1 / first(stops) * second(stops) for _ in range(rounds)]
-    return statistics.median(ratios)
+
+    def turn() -> float:
+        mine = first(stops)
+        return second(stops) / mine
+
+    turn()
+    return statistics.median(turn() for _ in range(rounds))
 
 
 def compare_decoding_again(raw: bytes) -> Measured:

@@ -79,7 +79,7 @@ class PlainStops:
         self.wanted: frozenset[int] = frozenset()
         self.follow(paths)
         if not (self._places[paths.real].entries or self._tasks.wanted):
-            raise CommandError("none of these vectors has a gate that is present: see 'idt'")
+            raise CommandError(_why_none(paths))
 
     def follow(self, paths: EventPaths) -> None:
         """Stop at these paths, in place of the last ones of the same mode."""
@@ -253,6 +253,14 @@ class PlainStops:
         return Transfer(
             found.kind, found.address, registers.cpl, cs & 3, cs & 0xFFFF, eip, ss & 0xFFFF, esp
         )
+
+
+def _why_none(paths: EventPaths) -> str:
+    if not paths.real:
+        return "none of these vectors has a gate that is present: see 'idt'"
+    if not paths.stubs:
+        return "the BIOS has not set up the IVT: let it run first ('until 0x7c00')"
+    return "none of these vectors leads anywhere: see 'ivt'"
 
 
 def _encloses(outer: Pending, frame: _Frame, registers: Registers) -> bool:

@@ -102,7 +102,7 @@ class TaskStops:
         stub = self._choose(source, task.stubs)
         if stub is None or (given_up and given_up.event.source == source):
             return []
-        event = switched(self._target, self._memory, self._registers, registers, stub)
+        event = switched(self._target, self._memory, self._registers, registers, stub, source)
         depth = self._depth(source) + len(self._pending.keys() - {selector})
         shared = len(task.stubs) > 1
         event = replace(event, seq=next(self._numbers), depth=depth, shared_stub=shared)
@@ -124,13 +124,15 @@ class TaskStops:
 
 
 def switched(
-    target: Target, memory: Memory, quick: QuickRegisters, registers: Registers, stub: Stub
+    target: Target,
+    memory: Memory,
+    quick: QuickRegisters,
+    registers: Registers,
+    stub: Stub,
+    source: Place,
 ) -> Event:
-    """Make the event of a task switch, where its task begins.
-
-    ``CommandError`` where the task that was left cannot be found. ``out.esp`` is an offset.
-    """
-    cpu, source = read_cpu(target), outgoing(target, quick)
+    """Make the event of a task switch, where its task begins; ``source`` is ``outgoing``'s."""
+    cpu = read_cpu(target)
     width = stub.bits // 8 if stub.vector in PUSH_ERROR_CODE else 0
     error = memory.read_many([(registers.stack, width)])[0] if width else None
     out = Transfer(
@@ -155,7 +157,10 @@ def switched(
 
 
 def outgoing(target: Target, quick: QuickRegisters) -> Place:
-    """Say where the task stood that was switched from: its TSS is the back link of this one."""
+    """Say where the task stood that was switched from: its TSS is the back link of this one.
+
+    ``CommandError`` where that is no TSS.
+    """
     left = read_saved_task(target, read_tss(target).fields["back_link"] or 0)
     place = quick.place(left.cs, left.eip, left.eflags, real=False)
     return replace(place, ss=left.ss, esp=left.esp)

@@ -163,11 +163,14 @@ class Codec:
         return acks
 
     def acknowledge_early(self, packets: int) -> bytes:
-        """Return acknowledgements of packets still to come, for a peer that takes no byte later."""
+        """Return what acknowledges each of so many packets to come, for a peer that takes it now.
+
+        A byte later would be too late.
+        """
         if not self._acknowledging:
             return b""
         self._acks_sent_early += packets
-        return b"+" * packets
+        return b"+"
 
     def feed(self, data: bytes) -> list[RspEvent]:
         """Take received bytes and return the events that they complete."""

@@ -29,7 +29,7 @@ _LOGGED = re.compile(r"^ *\d+: v=(..) e=(....) i=. cpl=(.) IP=(....):([0-9a-f]{1
 def from_debian(package: str, wanted: str) -> Path:
     """Fetch a file of a Debian package through apt, once; skip where that cannot be done."""
     if not shutil.which("apt-get"):
-        pytest.skip("no apt-get here")
+        pytest.skip(f"no apt-get here to fetch Debian's {package} with")
     found = sorted(CACHE.glob(f"{package}/boot/{wanted}"))
     if not found:
         (CACHE / package).mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,9 @@ def test_only_the_vectors_that_are_wanted(grub: Path) -> None:
         assert (stop["breakpoint"], stop["linear"]) == (1, driver.models("regs")["linear"])
 
 
-@pytest.mark.skipif(shutil.which(QEMU64) is None, reason=f"{QEMU64} is not installed")
+@pytest.mark.skipif(
+    shutil.which(QEMU64) is None, reason=f"{QEMU64} is not installed: apt install qemu-system-x86"
+)
 def test_linux(tmp_path: Path) -> None:
     """From its real-mode start into long mode, as QEMU's own log has it."""
     kernel, log = from_debian("linux-image-cloud-amd64", "vmlinuz-*"), tmp_path / "int.log"

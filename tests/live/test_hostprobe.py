@@ -14,7 +14,7 @@ CANNOT_RUN = 77
 
 pytestmark = pytest.mark.skipif(
     platform.system() != "Linux" or platform.machine() not in ("x86_64", "i686"),
-    reason="the host is not x86 Linux",
+    reason="the host, whose processor is asked here, is not x86 Linux",
 )
 
 

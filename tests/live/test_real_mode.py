@@ -56,6 +56,18 @@ def test_selectors(boot: Driver) -> None:
     assert_fits(boot.line("sregs"))
 
 
+def test_events_before_and_after_the_bios_has_set_up_its_vectors(boot: Driver) -> None:
+    with pytest.raises(CommandError, match=r"vector 97 leads nowhere: see 'ivt'"):
+        boot.line("b event 0x61")
+    with pytest.raises(CommandError, match=r"none of these vectors leads anywhere: see 'ivt'"):
+        boot.line("events record -n 1 -v 0x61")
+    with driving(None) as early:
+        with pytest.raises(CommandError, match=r"let it run first \('until 0x7c00'\)"):
+            early.line("events record -n 1")
+        with pytest.raises(CommandError, match="vector 8 leads nowhere"):
+            early.line("b event 8")
+
+
 def test_vectors(boot: Driver) -> None:
     """The IVT stands at IDTR's base, which the guest may move."""
     with pytest.raises(CommandError, match="use 'ivt'"):

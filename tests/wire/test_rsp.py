@@ -139,7 +139,7 @@ def test_no_ack_mode_drops_stray_acknowledgements() -> None:
 
 def test_acknowledging_early_leaves_nothing_to_send_later() -> None:
     codec = Codec()
-    assert codec.acknowledge_early(2) == b"++"
+    assert codec.acknowledge_early(2) == b"+"
     codec.feed(b"$OK#9a$OK#9a$T05#b9")
     assert codec.take_acks() == b"+"
 
