@@ -92,7 +92,7 @@ def comparable(said: str) -> str:
     said = re.sub(r"klosdbg: gdb has not seen that: .*\n", "", said)
     said = re.sub(r"unix:\S+|gdb's target|klos\.elf", "TARGET", said)
     said = re.sub(r"[\d.]+ (s|ms|ticks|stops)\b", r"- \1", said)
-    said = re.sub(r"^ +\d+( 48 .*)", r"-\1", said, flags=re.MULTILINE)
+    said = re.sub(r"^ +\d+( 48 commit ).*", r"-\1-", said, flags=re.MULTILINE)
     return re.sub(r"pid \d+ tid \d+ at .*", "at -", said)
 
 
