@@ -102,7 +102,7 @@ def stub(*extra: str, running: bool) -> Iterator[dict[str, str]]:
         command += ["-qmp", f"unix:{qmp},server=on,wait=off", *([] if running else ["-S"])]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         try:
-            while not (_listens(qmp) and _listens(gdb)):
+            while not (listens(qmp) and listens(gdb)):
                 assert process.poll() is None
                 time.sleep(0.003)
             yield {"gdb": f"unix:{gdb}", "qmp": f"unix:{qmp}", "pid": str(process.pid)}
@@ -111,10 +111,10 @@ def stub(*extra: str, running: bool) -> Iterator[dict[str, str]]:
             process.wait()
 
 
-def _listens(path: str) -> bool:
+def listens(path: object) -> bool:
     """Tell whether somebody listens there, without a connection, of which a stub takes only one."""
     rows = map(str.split, Path("/proc/net/unix").read_text().splitlines())
-    return any(row[-1] == path and row[3] == _LISTENING for row in rows)
+    return any(row[-1] == str(path) and row[3] == _LISTENING for row in rows)
 
 
 def state_of(target_session: Session, size: int) -> tuple[str, str]:

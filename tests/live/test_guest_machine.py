@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.build import make
+from tests.live.driver import listens
 from tests.live.klos import GUEST, IMAGE, qemu
 from tests.live.tiny import needs_qemu
 
@@ -57,6 +58,10 @@ def unix(path: Path) -> str:
     return f"unix:{path},server=on,wait=off"
 
 
+def running_at(directory: Path) -> bool:
+    return all(listens(directory / name) for name in ("monitor", "serial"))
+
+
 @contextmanager
 def machine(directory: Path, append: str) -> Iterator[Machine]:
     sockets = ["-monitor", unix(directory / "monitor"), "-serial", unix(directory / "serial")]
@@ -64,7 +69,7 @@ def machine(directory: Path, append: str) -> Iterator[Machine]:
     process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + PATIENCE
-        while not (directory / "serial").exists() or not (directory / "console").exists():
+        while not (running_at(directory) and (directory / "console").exists()):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         with closing(Machine(directory)) as running:

@@ -1,10 +1,12 @@
 """The client against QEMU's own stub, and QMP beside it."""
 
+import os
+import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 from klosdbg.errors import MemoryFault, TargetError, TargetLost, TargetRunning, TargetTimeout
@@ -13,7 +15,8 @@ from klosdbg.targets.live import connect
 from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.targets.qmp import Qmp
 from klosdbg.targets.qmp_ports import Exchange, QmpMemory
-from tests.live.tiny import QEMU, image, needs_qemu, set_mode, symbols, value
+from tests.live.driver import stub
+from tests.live.tiny import image, needs_qemu, set_mode, symbols, value
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -229,21 +232,13 @@ def test_128_kib_take_few_round_trips(target: Target) -> None:
     assert seconds(0x20000, 4) < 0.8 * seconds(0x800, 4 * 64)
 
 
+@dataclass(frozen=True, slots=True)
 class Foreign:
     """A QEMU that somebody else started."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.gdb, self.qmp = f"unix:{directory}/gdb", f"unix:{directory}/qmp"
-        command = [QEMU, "-display", "none", "-net", "none", "-kernel", str(image()), "-S"]
-        command += ["-gdb", f"{self.gdb},server=on,wait=off"]
-        command += ["-qmp", f"{self.qmp},server=on,wait=off"]
-        self.process = subprocess.Popen([*command, *arguments])
-        while not (directory / "gdb").exists():
-            time.sleep(0.01)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+    gdb: str
+    qmp: str
+    pid: int
 
     def status(self) -> str:
         qmp = Qmp(self.qmp)
@@ -259,11 +254,16 @@ class Foreign:
         time.sleep(0.3)
 
 
+@contextmanager
+def started(*arguments: str) -> Iterator[Foreign]:
+    with stub(*arguments, running=False) as where:
+        yield Foreign(where["gdb"], where["qmp"], int(where["pid"]))
+
+
 @pytest.fixture
-def foreign(tmp_path: Path) -> Iterator[Foreign]:
-    started = Foreign(tmp_path)
-    yield started
-    started.kill()
+def foreign() -> Iterator[Foreign]:
+    with started() as qemu:
+        yield qemu
 
 
 @pytest.mark.parametrize("through_qmp", [False, True])
@@ -311,14 +311,13 @@ def test_a_reset_leaves_the_machine_as_it_was_started(foreign: Foreign, through_
     target.close()
 
 
-def test_a_machine_that_shuts_down_is_not_reset_without_qmp(tmp_path: Path) -> None:
-    foreign = Foreign(tmp_path, "-action", "reboot=shutdown,shutdown=pause")
-    target = connect(foreign.gdb)
-    run_to(target, "loop")
-    with pytest.raises(TargetError, match="attach with --qmp"):
-        control(target).reset()
-    target.close()
-    foreign.kill()
+def test_a_machine_that_shuts_down_is_not_reset_without_qmp() -> None:
+    with started("-action", "reboot=shutdown,shutdown=pause") as foreign:
+        target = connect(foreign.gdb)
+        run_to(target, "loop")
+        with pytest.raises(TargetError, match="attach with --qmp"):
+            control(target).reset()
+        target.close()
 
 
 def test_a_second_client_is_told_within_two_seconds(foreign: Foreign) -> None:
@@ -334,7 +333,7 @@ def test_a_second_client_is_told_within_two_seconds(foreign: Foreign) -> None:
 def test_qemu_that_dies_in_the_middle_of_a_command(foreign: Foreign) -> None:
     target = connect(foreign.gdb, foreign.qmp)
     control(target).resume()
-    foreign.process.kill()
+    os.kill(foreign.pid, signal.SIGKILL)
     with pytest.raises(TargetLost, match="closed the connection"):
         control(target).wait(5)
     with pytest.raises(TargetLost):
