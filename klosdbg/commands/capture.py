@@ -150,14 +150,17 @@ def capture_info(session: Session, _args: Namespace) -> object:
 @command(
     "expect",
     "fail unless an expression over events, console and registers holds",
-    arg("expression", metavar="EXPR", help="over events, relocations, console, eip, eax, ..."),
-    example="expect 'events[-1].vector == 11'",
+    arg("line", metavar="EXPR", help="over events, relocations, console, eip, eax, ..."),
+    example="expect events[-1].vector == 11",
     group="record",
+    takes_line=True,
 )
 def expect(session: Session, args: Namespace) -> object:
-    expectation = check_expectation(session, args.expression)
+    if not args.line:
+        raise UsageError("expect: of what? write it out: expect events[-1].vector == 11")
+    expectation = check_expectation(session, args.line)
     if session.capture is not None:
-        session.capture.note("expect", args.expression, held=expectation.held)
+        session.capture.note("expect", expectation.expression, held=expectation.held)
     return expectation
 
 

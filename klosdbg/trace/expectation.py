@@ -33,19 +33,15 @@ def check_expectation(session: Recorded, text: str) -> Expectation:
     the processor stands, ``cpl``, and every register.
     """
     expression = parse_expression(text, (*_OWN, *REGISTERS))
-    words = set(_words(text))
-    names = {n: _value(session, n) for n in (*_OWN, *REGISTERS) if n in words}
-    if "events" in words:
-        names["events"] = tuple(session.events)
+    known = [name for name in (*_OWN, *REGISTERS) if name in expression.names]
+    names = {name: _value(session, name) for name in known}
     held = bool(expression.value(names))
-    return Expectation(text, held, "" if held else _found(names))
-
-
-def _words(text: str) -> list[str]:
-    return "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
+    return Expectation(expression.text, held, "" if held else _found(names))
 
 
 def _value(session: Recorded, name: str) -> object:
+    if name == "events":
+        return tuple(session.events)
     target = session.target
     if name == "relocations":
         klos = find_by_symbol(target, session.symbols)
@@ -58,7 +54,7 @@ def _value(session: Recorded, name: str) -> object:
     if name in ("symbol", "cpl"):
         cpu = read_cpu(target)
         return session.symbol(cpu.linear_pc) if name == "symbol" else cpu.cpl
-    return None if name == "events" else read_register(read_cpu(target), name)
+    return read_register(read_cpu(target), name)
 
 
 def _found(names: dict[str, object]) -> str:

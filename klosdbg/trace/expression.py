@@ -86,7 +86,10 @@ class _EventNames(Mapping[str, object]):
 
 
 def parse_expression(text: str, names: Iterable[str] = EVENT_NAMES) -> Expression:
-    """Parse an expression over ``names``; ``UsageError`` for anything that is not allowed."""
+    """Parse an expression over ``names``; ``UsageError`` for anything that is not allowed.
+
+    One that is all in quotes is what they hold.
+    """
     if len(text) > _LONGEST:
         raise UsageError(f"the expression has {len(text)} characters; {_LONGEST} are the most")
     try:
@@ -100,6 +103,8 @@ def parse_expression(text: str, names: Iterable[str] = EVENT_NAMES) -> Expressio
         raise UsageError(f"{shown(text)}: {why}: {hint}") from None
     except (ValueError, RecursionError, MemoryError, OverflowError):
         raise UsageError(f"{shown(text)} cannot be parsed: write vector == 11") from None
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        return parse_expression(tree.value, names)
     _check(tree, text, set(names))
     return Expression(text, tree)
 
