@@ -7,21 +7,19 @@ another event loop can cut a command in two. Library and connection wait for the
 import asyncio
 import re
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from klosdbg.errors import TargetError, TargetLost, UsageError
 
 if TYPE_CHECKING:
-    from qemu.qmp import Message, QMPClient
+    from qemu.qmp import QMPClient
 
 CONNECT_TIMEOUT = 2.0
 COMMAND_TIMEOUT = 10.0
 
 _ERRNO = re.compile(r"^.*\[Errno -?\d+\] ")
-_RESET_TAIL = 0.02
 
 _T = TypeVar("_T")
 
@@ -74,22 +72,12 @@ class Qmp:
         return str(self.execute("query-status")["status"])
 
     def reset(self) -> None:
-        """Reset a machine whose resets are shut-downs (``-action reboot=shutdown``).
-
-        SeaBIOS answers a reset with one of its own (or two in quick succession), which has to pass:
-        resets are shut-downs again a moment after the first that comes from the guest, or as soon
-        as somebody knows that the firmware has done (``settle``).
-        """
+        """Reset a machine whose resets are shut-downs (``-action reboot=shutdown``)."""
         self.execute("set-action", reboot="reset")
-        worker, client = self._connected()
-        worker.start(_shut_down_after_next_reset(client))
-        self.execute("system_reset")
-
-    def settle(self) -> None:
-        """Make resets shut-downs again."""
-        worker, _ = self._connected()
-        worker.cancel()
-        self.execute("set-action", reboot="shutdown")
+        try:
+            self.execute("system_reset")
+        finally:
+            self.execute("set-action", reboot="shutdown")
 
     def close(self) -> None:
         """Close the connection and end its thread."""
@@ -131,25 +119,13 @@ class _Worker:
         self._loop.set_exception_handler(lambda _loop, _context: None)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="qmp")
         self._thread.start()
-        self._background: Future[None] | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, _T], timeout: float) -> _T:
         """Run a coroutine to its end, or raise what it raises."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in the background; a later one takes the place of an earlier one."""
-        self.cancel()
-        self._background = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def cancel(self) -> None:
-        """End what runs in the background."""
-        if self._background:
-            self._background.cancel()
-
     def stop(self, client: "QMPClient | None") -> None:
         """Disconnect, whatever state the connection is in, and end the thread."""
-        self.cancel()
         if client:
             asyncio.run_coroutine_threadsafe(_disconnect(client), self._loop).result(2)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -160,18 +136,6 @@ class _Worker:
 async def _execute(client: "QMPClient", command: str, arguments: dict[str, object]) -> Any:
     client.events.clear()
     return await client.execute(command, arguments)
-
-
-async def _shut_down_after_next_reset(client: "QMPClient") -> None:
-    with client.listener("RESET", _is_from_guest) as resets:
-        await resets.get()
-    await asyncio.sleep(_RESET_TAIL)
-    await client.execute("set-action", {"reboot": "shutdown"})
-
-
-def _is_from_guest(event: "Message") -> bool:
-    details = event["data"]
-    return isinstance(details, Mapping) and bool(details["guest"])
 
 
 async def _disconnect(client: "QMPClient") -> None:

@@ -14,6 +14,7 @@ from klosdbg.wire.rsp_replies import StopReply, parse_stop
 from klosdbg.x86.cpu import Cpu
 
 _SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
+_INTERRUPTED, _STEPPED = StopEvent("interrupt", _SIGINT), StopEvent("step", _SIGTRAP)
 _IF, _VM, _PE = 1 << 9, 1 << 17, 1
 _HLT = b"f4"
 _STEP_PATIENCE = 1.0
@@ -26,10 +27,7 @@ class Resets(Protocol):
     """Resets a machine whose resets are shut-downs."""
 
     def reset(self) -> None:
-        """Reset it, and let the resets pass that its firmware makes itself then."""
-
-    def settle(self) -> None:
-        """Take those as over: the next reset is a shut-down."""
+        """Reset it; the next reset is a shut-down again."""
 
 
 class RspControl:
@@ -38,6 +36,9 @@ class RspControl:
     Breakpoints are kept here and reach the stub with the next resume, in one write with it: QEMU's
     stub would stop a guest that runs, and moving a breakpoint away from under the program counter
     and back costs no stop.
+
+    SeaBIOS that finds itself in RAM answers a reset with one of its own, which is none of the
+    guest's: the first shut-down in firmware after a reset is one more reset, and no stop.
     """
 
     def __init__(
@@ -46,25 +47,24 @@ class RspControl:
         self._stub = stub
         self._read_cpu = read_cpu
         self._resets = resets
-        self._settled = True
+        self._firmware_resets = False
         self._wanted: Counter[int] = Counter()
         self._armed: frozenset[int] = frozenset()
         self._stepping = False
-        self._last = StopEvent("interrupt", _SIGINT)
+        self._last = _INTERRUPTED
         if self._is("shutdown"):
             self._last = StopEvent("shutdown", _SIGQUIT)
 
     @property
     def running(self) -> bool:
         """Tell whether the guest runs now, noticing a stop that has already arrived."""
-        return self._stub.running
+        return self._runs()
 
     def resume(self) -> None:
         """Let the guest run, stepping off a breakpoint under it first."""
         with interrupts_deferred:
             self._require_alive()
-            if not self._settled:
-                self._settle()
+            self._firmware_resets = self._firmware_resets and self._in_firmware()
             if self._at_breakpoint() and self.step().reason != "step":
                 return
             self._go()
@@ -73,7 +73,7 @@ class RspControl:
         """Wait for the guest to stop; at once where it is stopped, and then say why once more."""
         if not self._stub.resumed:
             return self._last
-        if not self._stub.link.wait_stop(timeout):
+        if not self._has_stopped(timeout):
             raise TargetTimeout(f"the guest still runs after {timeout:g} s")
         return self._take_stop()
 
@@ -96,7 +96,7 @@ class RspControl:
 
     def interrupt(self) -> StopEvent:
         """Stop a running guest; a stopped one stays as it is."""
-        if self._stub.running:
+        if self._runs():
             self._stub.link.send_interrupt()
             if not self._stub.link.wait_stop(REPLY_TIMEOUT):
                 raise TargetLost(f"the guest did not stop in {REPLY_TIMEOUT:g} s: is QEMU hung?")
@@ -162,18 +162,34 @@ class RspControl:
         self._stub.monitor("system_reset")
         self._stub.forget_registers()
         if self._resets and not self._is("prelaunch"):
-            self._settled = False
             self._resets.reset()
+            self._firmware_resets = True
         if not self._is("prelaunch"):
             raise TargetError("this QEMU shuts down instead of a reset: attach with --qmp as well")
-        self._last = StopEvent("interrupt", _SIGINT)
+        self._last = _INTERRUPTED
         return self._last
 
-    def _settle(self) -> None:
+    def _runs(self) -> bool:
+        return self._stub.resumed and not self._has_stopped(0)
+
+    def _has_stopped(self, timeout: float | None) -> bool:
+        while self._stub.link.wait_stop(timeout):
+            if self._stepping or not self._is_firmware_reset():
+                return True
+            with interrupts_deferred:
+                self._take_stop()
+                self._stub.resume([], b"c")
+        return False
+
+    def _is_firmware_reset(self) -> bool:
+        """Tell whether the stop that has arrived is the reset that firmware makes after one."""
+        arrived = self._stub.link.next_stop if self._firmware_resets else None
+        shut_down = arrived is not None and self._reason(parse_stop(arrived)) == "shutdown"
+        return shut_down and self._in_firmware()
+
+    def _in_firmware(self) -> bool:
         pc = self._read_cpu().linear_pc
-        if self._resets and not any(pc in firmware for firmware in _FIRMWARE):
-            self._settled = True
-            self._resets.settle()
+        return any(pc in firmware for firmware in _FIRMWARE)
 
     def leave(self) -> None:
         """Take every breakpoint out of the stub and leave the guest as it was found."""
@@ -205,7 +221,17 @@ class RspControl:
 
     def _take_stop(self) -> StopEvent:
         with interrupts_deferred:
-            return self._note(parse_stop(self._stub.take_stop()))
+            by_firmware = self._is_firmware_reset()
+            event = self._note(parse_stop(self._stub.take_stop()))
+            return self._reset_again() if by_firmware else event
+
+    def _reset_again(self) -> StopEvent:
+        assert self._resets is not None
+        self._resets.reset()
+        self._stub.forget_registers()
+        self._firmware_resets = False
+        self._last = _STEPPED if self._stepping else _INTERRUPTED
+        return self._last
 
     def _go(self) -> None:
         wanted = frozenset(self._wanted)

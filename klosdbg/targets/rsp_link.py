@@ -159,6 +159,11 @@ class RspLink:
                 self._take(self._read())
         return True
 
+    @property
+    def next_stop(self) -> bytes | None:
+        """What ``take_stop`` would return."""
+        return self._stops[0] if self._stops else None
+
     def take_stop(self) -> bytes | None:
         """Return a stop reply that has come: waited for, or unasked during an earlier exchange."""
         return self._stops.popleft() if self._stops else None

@@ -1,21 +1,19 @@
-"""When the client sleeps, and what it does once after a reset: neither can be seen on the wire."""
+"""When the client sleeps, which cannot be seen on the wire."""
 
 import select
 import signal
 import time
 from collections.abc import Iterator
-from itertools import chain, repeat
 
 import pytest
-from klosdbg.errors import TargetLost, TargetTimeout
+from klosdbg.errors import TargetTimeout
 from klosdbg.targets import rsp_link
 from klosdbg.targets.rsp import greet
 from klosdbg.targets.rsp_link import RspLink
 from klosdbg.wire.rsp import encode
-from tests.wire.fake_stub import REGISTERS, FakeStub, command, printed
+from tests.wire.fake_stub import FakeStub
 
 _STOP = encode(b"T05thread:01;")
-_IN_FIRMWARE = REGISTERS.replace("CS =0008 00100000", "CS =f000 000f0000")
 
 
 @pytest.fixture
@@ -75,63 +73,3 @@ def test_ctrl_c_after_a_line_editor(stub: FakeStub) -> None:
     assert pressed == [signal.SIGINT]
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-
-
-class Resets:
-    """Notes what is asked of a machine whose resets are shut-downs."""
-
-    def __init__(self, lost: bool = False) -> None:
-        self.asked: list[str] = []
-        self._lost = lost
-
-    def reset(self) -> None:
-        self.asked.append("reset")
-
-    def settle(self) -> None:
-        self.asked.append("settle")
-        if self._lost:
-            raise TargetLost("no QMP")
-
-
-def after_a_reset(resets: Resets, *registers: str) -> FakeStub:
-    """Resume the guest after a reset, with its registers each time."""
-    states = chain(["(shutdown)", "(shutdown)"], repeat("(prelaunch)"))
-    stands = iter(registers)
-    stub = FakeStub(
-        {
-            command("info status"): lambda _: printed(f"VM status: paused {next(states)}\n"),
-            command("info registers"): lambda _: printed(next(stands)),
-            command("system_reset"): printed(""),
-            b"c": [_STOP],
-        }
-    )
-    ports = greet(RspLink(stub.client, "stub"), resets=resets)
-    ports.control.reset()
-    for _ in registers:
-        try:
-            ports.control.resume()
-        except TargetLost:
-            continue
-        ports.control.wait(5)
-    return stub
-
-
-def test_a_reset_is_over_when_the_firmware_is() -> None:
-    """The firmware resets the machine itself; what comes after is the guest's."""
-    resets = Resets()
-    stub = after_a_reset(resets, _IN_FIRMWARE, _IN_FIRMWARE)
-    assert resets.asked == ["reset"]
-    stub.close()
-    resets = Resets()
-    stub = after_a_reset(resets, _IN_FIRMWARE, REGISTERS, REGISTERS)
-    assert resets.asked == ["reset", "settle"]
-    assert stub.requests.count(b"c") == 3
-    stub.close()
-
-
-def test_a_guest_runs_on_without_what_reset_it() -> None:
-    resets = Resets(lost=True)
-    stub = after_a_reset(resets, REGISTERS, REGISTERS)
-    assert resets.asked == ["reset", "settle"]
-    assert stub.requests.count(b"c") == 1
-    stub.close()
