@@ -14,6 +14,8 @@ from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("events")]
 SHORT_LIVED = 40
+PACED = ("-icount", "shift=3,align=on")
+"""An eighth of an instruction a nanosecond at most: a host with other work to do keeps up."""
 COUNT = re.compile(r"recorded: (\d+) events")
 
 
@@ -29,7 +31,8 @@ def counted() -> Iterator[Driver]:
 def test_a_whole_selftest_loses_nothing() -> None:
     """More events than the ring holds, and each process that hit one has a name."""
     lines = ("until klos_ready", "events start", "selftest", "events stop", "events show --json")
-    done = klosdbg("run", "--headless", *[word for line in lines for word in ("-c", line)])
+    words = [word for line in lines for word in ("-c", line)]
+    done = klosdbg("run", "--headless", *words, "--", *PACED)
     assert done.code == 0, done.err
     found = COUNT.search(done.out)
     assert found is not None
