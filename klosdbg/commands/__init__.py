@@ -11,6 +11,7 @@ FAMILIES = (
     "klos",
     "events",
     "capture",
+    "snapshots",
     "dsos",
     "attack",
     "run",

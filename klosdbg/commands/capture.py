@@ -1,42 +1,35 @@
-"""Recording a session for others, its snapshots, and what differs between them."""
+"""Recording a session for others."""
 
 import shlex
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from klosdbg.commands.base import arg, command, integer
+from klosdbg.commands.base import arg, command
+from klosdbg.commands.snapshots import describe, take, target_of
 from klosdbg.errors import CommandError, DataError, KlosdbgError, TargetLost, UsageError
-from klosdbg.ports import Target
 from klosdbg.session import Session
 from klosdbg.trace.capture import Capture, Facts
 from klosdbg.trace.capture_models import (
     CaptureNote,
     CaptureState,
     CaptureSummary,
-    DamagedSnapshot,
     Exported,
-    SnapshotInfo,
-    SnapshotList,
 )
-from klosdbg.trace.difference import compare
 from klosdbg.trace.event import Event
 from klosdbg.trace.expectation import check_expectation
 from klosdbg.trace.export import export_csv, export_json, export_perfetto
-from klosdbg.trace.opened import Opened, Snapshot, snapshot_target
-from klosdbg.trace.snapshot import Moment, take_snapshot
+from klosdbg.trace.opened import Opened
 from klosdbg.wire.bundle import seconds_of
 from klosdbg.wire.named import NamedAddresses
 
-_NOW = "now"
 FORMATS: dict[str, Callable[[Sequence[Event]], str]] = {
     "json": export_json,
     "csv": export_csv,
     "perfetto": export_perfetto,
     "html": lambda _events: "",
 }
-_WHY = arg("why", nargs="*", metavar="WHY", help="what it shows")
 
 
 @command(
@@ -70,14 +63,14 @@ def capture_note(session: Session, args: Namespace) -> object:
 @command(
     "capture mark",
     "record a snapshot of the guest as it is now",
-    _WHY,
+    arg("why", nargs="*", metavar="WHY", help="what it shows"),
     example="capture mark before the relocation",
     group="record",
     reads=True,
 )
 def capture_mark(session: Session, args: Namespace) -> object:
     _running(session)
-    return _info(session, _take(session, " ".join(args.why) or "mark"))
+    return describe(session, take(session, " ".join(args.why) or "mark"))
 
 
 @command(
@@ -89,55 +82,6 @@ def capture_mark(session: Session, args: Namespace) -> object:
 def capture_stop(session: Session, _args: Namespace) -> object:
     _running(session)
     return stop_capture(session)
-
-
-@command(
-    "snap",
-    "take a snapshot of the guest, to compare it or to look at it later",
-    _WHY,
-    example="snap before the attack",
-    group="record",
-    reads=True,
-)
-def snap(session: Session, args: Namespace) -> object:
-    _no_recording(session)
-    return _info(session, _take(session, " ".join(args.why) or "snap"))
-
-
-@command("snaps", "list the snapshots", example="snaps", group="record")
-def snaps(session: Session, _args: Namespace) -> object:
-    return SnapshotList(tuple(_listed(session, number) for number in session.snapshots))
-
-
-@command(
-    "at",
-    "let every reading command read a snapshot, or the guest again",
-    arg("number", metavar="N|now", help="the number of a snapshot, or now"),
-    example="at 2",
-    group="record",
-)
-def at(session: Session, args: Namespace) -> object:
-    if args.number == _NOW:
-        _no_recording(session)
-        session.look_at(None, None)
-        return None
-    snapshot = _numbered(session, args.number)
-    session.look_at(snapshot.number, _target_of(session, snapshot))
-    return _info(session, snapshot)
-
-
-@command(
-    "diff",
-    "show what differs between two snapshots, or a snapshot and now, field by field",
-    arg("before", metavar="A", help="the number of a snapshot"),
-    arg("after", nargs="?", default=_NOW, metavar="B", help="another one (now)"),
-    example="diff 2 3",
-    group="record",
-    reads=True,
-)
-def diff(session: Session, args: Namespace) -> object:
-    sides = [_side(session, name) for name in (args.before, args.after)]
-    return compare(sides[0], sides[1], session.symbols)
 
 
 @command("capture info", "say what the open capture holds", example="capture info", group="record")
@@ -215,7 +159,7 @@ def start_capture(
     session.capture = Capture(
         path, session.live, session.symbols, facts, redact, reserved, session.warn
     )
-    _take(session, "start")
+    take(session, "start")
 
 
 def stop_capture(session: Session, ended: str = "stopped", lost: bool = False) -> CaptureState:
@@ -223,7 +167,7 @@ def stop_capture(session: Session, ended: str = "stopped", lost: bool = False) -
     capture = _running(session)
     try:
         if not lost:
-            _take(session, "end")
+            take(session, "end")
         state = _state(session)
         capture.settle()
         if capture.replayable:
@@ -283,7 +227,7 @@ def show_capture(session: Session, opened: Opened) -> None:
         except DataError as error:
             opened.bundle.damage.append(str(error))
             continue
-        session.attach(_target_of(session, snapshot, lambda: opened.bundle.console))
+        session.attach(target_of(session, snapshot, lambda: opened.bundle.console))
         session.shown = number
         break
     if opened.bundle.damage:
@@ -296,85 +240,10 @@ def _running(session: Session) -> Capture:
     return session.capture
 
 
-def _no_recording(session: Session) -> None:
-    if session.opened:
-        raise CommandError(f"{session.opened.name} is a recording: 'snaps' lists its snapshots")
-
-
 def _state(session: Session) -> CaptureState:
     capture = _running(session)
     where, seconds = str(capture.directory), capture.seconds
     return CaptureState("recording", where, capture.events, capture.snapshots, seconds)
-
-
-def _take(session: Session, why: str) -> Snapshot:
-    number = max(session.taken, default=0) + 1
-    if session.capture is not None:
-        taken = session.capture.mark(number, why)
-    else:
-        taken = take_snapshot(session.live, session.symbols, Moment(number, why))
-    session.taken[number] = taken
-    return taken
-
-
-def _numbered(session: Session, word: str) -> Snapshot:
-    try:
-        number = integer(word)
-    except ArgumentTypeError as error:
-        raise UsageError(str(error)) from None
-    if number not in session.snapshots:
-        known = ", ".join(map(str, session.snapshots)) or "none: 'snap' takes one"
-        raise CommandError(f"there is no snapshot {number}; there are {known:.60}")
-    try:
-        return session.snapshots[number]
-    except DataError as error:
-        said = f"snapshot {number} cannot be read: {error}: 'snaps' lists the others"
-        raise DataError(said) from None
-
-
-def _side(session: Session, word: str) -> tuple[str, Target]:
-    if word == _NOW and not session.opened:
-        return _NOW, session.live
-    if word == _NOW and session.shown is not None:
-        word = str(session.shown)
-    snapshot = _numbered(session, word)
-    return f"snapshot {snapshot.number}", _target_of(session, snapshot)
-
-
-def _target_of(
-    session: Session, snapshot: Snapshot, read_console: Callable[[], bytes] | None = None
-) -> Target:
-    opened = session.opened
-    return snapshot_target(
-        snapshot,
-        opened.name if opened else session.live.name,
-        read_console or session.live.read_console,
-        opened is not None and opened.manifest.redacted,
-    )
-
-
-def _listed(session: Session, number: int) -> SnapshotInfo | DamagedSnapshot:
-    try:
-        return _info(session, session.snapshots[number])
-    except DataError as error:
-        assert session.opened
-        head = session.opened.snapshots.head(number)
-        return DamagedSnapshot(number, str(head.get("why", "")), head["seconds"], str(error))
-
-
-def _info(session: Session, snapshot: Snapshot) -> SnapshotInfo:
-    cpu = snapshot.cpu
-    return SnapshotInfo(
-        number=snapshot.number,
-        why=snapshot.why,
-        seconds=snapshot.seconds,
-        events=snapshot.events,
-        cs=cpu.segments["cs"].selector,
-        eip=cpu.eip,
-        symbol=session.symbol(cpu.linear_pc),
-        size=sum(map(len, snapshot.linear.values())) + sum(map(len, snapshot.physical.values())),
-        shown=snapshot.number == session.shown,
-    )
 
 
 def _summary(opened: Opened) -> CaptureSummary:
