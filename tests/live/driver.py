@@ -23,6 +23,8 @@ from tests.live.tiny import QEMU, image
 KLOS = Path(__file__).parents[2] / "guest" / "build" / "klos.elf"
 needs_klos = pytest.mark.skipif(not KLOS.exists(), reason="KLOS is not built: run 'make guest'")
 WIDTH = 80
+PACED = ("-icount", "shift=5,align=on")
+"""An instruction in 32 ns at most: whoever reads the ring keeps up on a host with other work."""
 _LISTENING = "00010000"
 
 

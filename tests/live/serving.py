@@ -18,7 +18,7 @@ _PATIENCE = 20.0
 
 
 @contextmanager
-def serving(*words: str, listen: str = "") -> Iterator[str]:
+def serving(verb: str, *words: str, listen: str = "") -> Iterator[str]:
     """Run klosdbg with ``--listen``; yield the path of its socket, or its port of 127.0.0.1.
 
     It ends by Ctrl-C, with 0.
@@ -26,7 +26,7 @@ def serving(*words: str, listen: str = "") -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/s"
         where = listen or f"unix:{path}"
-        command = [sys.executable, "-m", "klosdbg", *words, "--listen", where]
+        command = [sys.executable, "-m", "klosdbg", verb, "--listen", where, *words]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             assert process.stdout is not None

@@ -9,13 +9,11 @@ from klosdbg.errors import MemoryFault
 from klosdbg.execution import run_to, stop_here
 from klosdbg.klos.find import booted_klos
 from klosdbg.trace.pinned import PinnedMemory
-from tests.live.driver import KLOS, Driver, driving, klosdbg, needs_klos
+from tests.live.driver import KLOS, PACED, Driver, driving, klosdbg, needs_klos
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("events")]
 SHORT_LIVED = 40
-PACED = ("-icount", "shift=3,align=on")
-"""An eighth of an instruction a nanosecond at most: a host with other work to do keeps up."""
 COUNT = re.compile(r"recorded: (\d+) events")
 
 
@@ -30,16 +28,18 @@ def counted() -> Iterator[Driver]:
 
 def test_a_whole_selftest_loses_nothing() -> None:
     """More events than the ring holds, and each process that hit one has a name."""
-    lines = ("until klos_ready", "events start", "selftest", "events stop", "events show --json")
-    words = [word for line in lines for word in ("-c", line)]
+    lines = ("until klos_ready", "events start", "selftest", "mailbox run touch 1000")
+    shown = ("events stop", "events show --json")
+    words = [word for line in (*lines, *shown) for word in ("-c", line)]
     done = klosdbg("run", "--headless", *words, "--", *PACED)
     assert done.code == 0, done.err
     found = COUNT.search(done.out)
     assert found is not None
     assert int(found[1]) > 8192
     assert "overwritten" not in done.out
-    shown = re.findall(r'^\{"schema": "klosdbg/event/1", "seq": (\d+)', done.out, re.MULTILINE)
-    assert list(map(int, shown)) == list(range(int(shown[0]), int(shown[0]) + int(found[1])))
+    numbers = re.findall(r'^\{"schema": "klosdbg/event/1", "seq": (\d+)', done.out, re.MULTILINE)
+    first = int(numbers[0])
+    assert list(map(int, numbers)) == list(range(first, first + int(found[1])))
     assert '"process": null, "pid": 0' in done.out
     assert re.findall(r'"process": null, "pid": [1-9]\d*', done.out) == []
 

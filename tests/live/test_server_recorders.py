@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from tests.live.driver import KLOS, needs_klos
+from tests.live.driver import KLOS, PACED, needs_klos
 from tests.live.serving import Raw, gdb, serving, until
 from tests.live.tiny import needs_qemu
 
@@ -84,7 +84,7 @@ def test_an_interrupt_while_stops_are_quiet() -> None:
 
 def test_the_ring_is_read_while_the_guest_runs() -> None:
     """More events come in one run than it holds, and none is lost."""
-    with serving(*BUSY) as path:
+    with serving(*BUSY, "--", *PACED) as path:
         client = Raw(path)
         client.monitor("klos events start --ring -n 20000")
         client.send(b"c")
