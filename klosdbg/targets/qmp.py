@@ -88,14 +88,13 @@ class Qmp:
 
     def _connected(self) -> tuple["_Worker", "QMPClient"]:
         if self._worker is None or self._client is None:
-            from qemu.qmp import QMPClient
-
-            worker, client = _Worker(), QMPClient("klosdbg")
+            worker = _Worker()
             with ExitStack() as undo:
-                undo.callback(worker.stop, client)
-                worker.run(client.connect(self._address), CONNECT_TIMEOUT)
+                undo.callback(worker.stop, None)
+                connecting = asyncio.wait_for(_connect(self._address), CONNECT_TIMEOUT)
+                self._client = worker.run(connecting, 2 * CONNECT_TIMEOUT)
                 undo.pop_all()
-            self._worker, self._client = worker, client
+            self._worker = worker
         return self._worker, self._client
 
     def _lose(self, error: Exception) -> TargetLost:
@@ -131,6 +130,21 @@ class _Worker:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
         self._loop.close()
+
+
+async def _connect(address: str | tuple[str, int], tries: int = 5) -> "QMPClient":
+    """Connect; once more where an event came before the answer that the library waits for."""
+    from qemu.qmp import ConnectError, QMPClient
+    from qemu.qmp.qmp_client import GreetingError, NegotiationError
+
+    client = QMPClient("klosdbg")
+    try:
+        await client.connect(address)
+    except ConnectError as error:
+        if tries > 1 and isinstance(error.exc, GreetingError | NegotiationError):
+            return await _connect(address, tries - 1)
+        raise
+    return client
 
 
 async def _execute(client: "QMPClient", command: str, arguments: dict[str, object]) -> Any:
