@@ -23,6 +23,11 @@ def stub() -> Iterator[FakeStub]:
     found.close()
 
 
+def later(_request: bytes) -> list[bytes]:
+    time.sleep(0.01)
+    return [encode(b"00")]
+
+
 class Poll:
     """Notes how long each look may take."""
 
@@ -48,17 +53,19 @@ def test_waiting_for_a_stop_that_does_not_come_sleeps(stub: FakeStub) -> None:
 
 @pytest.mark.parametrize("several", [True, False])
 def test_what_comes_soon_is_waited_for_awake(
-    stub: FakeStub, monkeypatch: pytest.MonkeyPatch, several: bool
+    monkeypatch: pytest.MonkeyPatch, several: bool
 ) -> None:
     """Unless there is one processor alone, on which the stub would have to wait."""
     monkeypatch.setattr(rsp_link, "_AWAKE", 5.0)
     monkeypatch.setattr(rsp_link, "_SEVERAL_CPUS", several)
+    stub = FakeStub({b"m": later})
     ports = greet(RspLink(stub.client, "stub"))
     ports.target.linear.read(0, 1)
     ports.stub.link._poll = poll = Poll(ports.stub.link._poll)  # type: ignore[assignment]
-    for _ in range(20):
+    for _ in range(5):
         ports.target.linear.read(0, 1)
     assert (set(poll.waits) == {0}) == several
+    stub.close()
 
 
 def test_ctrl_c_after_a_line_editor(stub: FakeStub) -> None:
