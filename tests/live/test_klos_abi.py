@@ -30,7 +30,7 @@ def header_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = re.findall(r"^struct (klos_\w+) \{", HEADER.read_text(), re.MULTILINE)
     variables = "".join(f"struct {name} v_{name};\n" for name in names)
     (directory / "abi.c").write_text(f'#include "{HEADER}"\n{variables}')
-    command = ["gcc", "-m32", "-g", "-c", "abi.c", "-o", "abi.o"]
+    command = ["gcc", "-m32", "-ffreestanding", "-g", "-c", "abi.c", "-o", "abi.o"]
     subprocess.run(command, cwd=directory, check=True)
     return directory / "abi.o"
 

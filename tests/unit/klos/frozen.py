@@ -24,9 +24,9 @@ def elf() -> bytes:
     """Build the image and return the ELF file."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "frozen.elf"
-        flags = ["-m32", "-g", "-nostdlib", "-static", "-no-pie", "-fno-pie", "-Wl,--build-id=none"]
-        script = f"-Wl,-T,{HERE / 'image.ld'}"
-        command = ["gcc", *flags, f"-I{INCLUDE}", script, "-o", str(out), str(HERE / "image.c")]
+        flags = ["-m32", "-ffreestanding", "-g", "-nostdlib", "-static", "-no-pie", "-fno-pie"]
+        linker = f"-Wl,--build-id=none,-T,{HERE / 'image.ld'}"
+        command = ["gcc", *flags, f"-I{INCLUDE}", linker, "-o", str(out), str(HERE / "image.c")]
         subprocess.run(command, check=True)
         return out.read_bytes()
 
