@@ -40,7 +40,7 @@ class Server:
         self._numbers = 0
         self._stopping = False
         listener.socket.setblocking(False)
-        self._selector.register(listener.socket, selectors.EVENT_READ, self._accept)
+        self._selector.register(listener.socket, selectors.EVENT_READ)
         connection = self.hub.target.connection
         if connection is not None:
             self._selector.register(connection, selectors.EVENT_READ, connection.check)
@@ -120,13 +120,19 @@ class Server:
         """Serve every client once, waiting at most so long for one that has something to say."""
         for client in self.hub.clients:
             self._watch(client)
+        newcomers = False
         for key, ready in self._selector.select(seconds):
-            if callable(key.data):
+            if key.fileobj is self._listener.socket:
+                newcomers = True
+            elif callable(key.data):
                 key.data()
             else:
                 self._guard(key.data, partial(self._exchange, ready))
         for client in list(self.hub.clients):
             self._guard(client, self._handle)
+        if newcomers:
+            # After those who were there: one of them may have said that it gives control up.
+            self._accept()
         if self.hub.control and self.hub.running:
             self._turns.take(self.hub.control, self.hub.idle_sessions)
 
