@@ -7,14 +7,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from klosdbg.ports import StopEvent
 from klosdbg.wire.rsp import Codec, Packet, encode
 
-_PATIENCE = 20.0
+_PATIENCE = 100.0
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def gdb(path: str, *commands: str, image: Path | None = None, line: str = "") ->
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=300,
     ).stdout
 
 
@@ -81,10 +81,13 @@ class Raw:
 
     def __post_init__(self) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(self.path)
-        self.socket.settimeout(_PATIENCE)
         self.codec = Codec()
-        self.ask(b"QStartNoAckMode")
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self.socket.connect(self.path)
+            self.socket.settimeout(_PATIENCE)
+            self.ask(b"QStartNoAckMode")
+            undo.pop_all()
         self.codec.start_no_ack_mode()
 
     def send(self, payload: bytes) -> None:
