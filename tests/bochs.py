@@ -110,7 +110,7 @@ def build_iso(elf: Path, directory: Path, command_line: str = "") -> Path:
     return iso
 
 
-def run(iso: Path, timeout: float = 60.0, megabytes: int = 64) -> str:
+def run(iso: Path, timeout: float = 300.0, megabytes: int = 64) -> str:
     """Run a guest until it shuts Bochs down, and return what it printed on port 0xe9."""
     with tempfile.TemporaryDirectory(prefix="bochs-") as directory:
         # Without the ``quit``, a guest that stops in the debugger would leave it waiting.
@@ -123,7 +123,7 @@ def stop_at(
     commands: Sequence[str] = (),
     dumps: Sequence[tuple[int, int]] = (),
     *,
-    timeout: float = 60.0,
+    timeout: float = 300.0,
     megabytes: int = 64,
 ) -> Stop:
     """Run a guest to a linear address; return its answers to debugger commands, and memory.

@@ -44,7 +44,7 @@ def klosdbg(*words: str, stdin: str = "", cwd: Path | None = None) -> Result:
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=cwd,
     )
     return Result(done.returncode, done.stdout, done.stderr)
@@ -83,7 +83,7 @@ class Driver(Frontend):
 @contextmanager
 def driving(path: Path | None, *extra: str, append: str = "") -> Iterator[Driver]:
     """Start a guest under a front end of this process; ``warnings`` are kept in the session."""
-    session = Session(timeout=20.0)
+    session = Session(timeout=100.0)
     if path:
         session.symbols = SymbolTable((Image(path.read_bytes(), str(path)),))
     options = QemuOptions(image=path, append=append, headless=True, extra_args=extra)

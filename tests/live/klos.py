@@ -19,7 +19,7 @@ def qemu(append: str, *arguments: str, image: Path = IMAGE) -> list[str]:
 def console(append: str, *arguments: str, image: Path = IMAGE) -> str:
     """Run KLOS until it leaves, and return what it printed on the debug console."""
     line = qemu(append, "-debugcon", "stdio", "-serial", "none", *arguments, image=image)
-    ran = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(line, capture_output=True, text=True, timeout=600)
     assert not ran.stderr, ran.stderr
     return ran.stdout
 

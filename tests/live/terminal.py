@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 CTRL_C, CTRL_D, TAB, UP, ENTER = "\x03", "\x04", "\t", "\x1b[A", "\r"
-_PATIENCE = 30.0
+_PATIENCE = 100.0
 _ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\].*?\x07|[()=>][A-Z0-9]?)")
 
 

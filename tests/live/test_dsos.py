@@ -110,7 +110,7 @@ def test_without_relocations_the_audit_says_so(ready: Driver) -> None:
     ready.session.timeout = 0.3
     with pytest.raises(CommandError, match=r"no relocation within 0\.3 s, after 0 of 1"):
         ready.line("dsos audit --at-every-relocation 1")
-    ready.session.timeout = 20
+    ready.session.timeout = 100
 
 
 def written(driver: Driver, field: str, value: int) -> int:
@@ -143,7 +143,7 @@ def test_a_mailbox_that_never_answers(ready: Driver, how: str) -> None:
     ready.session.timeout = 0.3
     with pytest.raises(CommandError, match=r"did not answer .* taken back"):
         ready.line(f"dsos trigger --how {how}")
-    ready.session.timeout = 20
+    ready.session.timeout = 100
     written(ready, "mailbox", mailbox)
     assert ready.models("dsos")["selector"] == dsos["selector"]
     assert ready.models("mailbox ping 4")["result"] == 4

@@ -103,7 +103,7 @@ def test_each_is_in_one_list() -> None:
 
 def test_what_shows_something(guest: str, line: str) -> None:
     lines = tuple(SHOW.values())
-    session = Session(timeout=20.0, symbols=SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)))
+    session = Session(timeout=100.0, symbols=SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)))
     session.attach(connect(f"unix:{guest}"))
     try:
         expected = dict(zip(lines, by_shell(session, lines), strict=True))

@@ -47,7 +47,7 @@ def alone(*words: str, cwd: Path | None = None) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=cwd,
     )
     return ran.stdout

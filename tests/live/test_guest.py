@@ -49,7 +49,7 @@ def test_under_tcg_every_row_passes_or_says_that_tcg_cannot_show_it() -> None:
 @pytest.mark.xdist_group("bochs")
 @pytest.mark.skipif(WHY_NO_BOCHS is not None, reason=WHY_NO_BOCHS or "")
 def test_under_bochs_every_row_passes(tmp_path: Path) -> None:
-    text = bochs.run(bochs.build_iso(IMAGE, tmp_path, f"seed=7 {ALL}"), timeout=120, megabytes=32)
+    text = bochs.run(bochs.build_iso(IMAGE, tmp_path, f"seed=7 {ALL}"), timeout=600, megabytes=32)
     assert "segment limits: enforced" in text
     assert rows(text) == dict.fromkeys(ROWS, "PASS")
     holes = [line.split()[1].rstrip(":") for line in text.splitlines() if "not hold" in line]

@@ -15,7 +15,7 @@ from tests.live.driver import listens
 from tests.live.klos import GUEST, IMAGE, qemu
 from tests.live.tiny import needs_qemu
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -105,7 +105,7 @@ def klosdbg(*commands: str) -> str:
     line = [sys.executable, "-m", "klosdbg", "run", "--headless"]
     for command in commands:
         line += ["-c", command]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(line, capture_output=True, text=True, timeout=600).stdout
 
 
 def test_a_double_fault_ends_in_a_panic_record() -> None:
@@ -122,7 +122,7 @@ def gdb(*commands: str) -> str:
     line = ["gdb", "-q", "-nx", "-batch", "-ex", f"target remote | exec {start}", str(IMAGE)]
     for command in commands:
         line += ["-ex", command]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(line, capture_output=True, text=True, timeout=600).stdout
 
 
 @pytest.mark.parametrize(

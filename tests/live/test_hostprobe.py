@@ -26,7 +26,7 @@ def built() -> None:
 def ask(program: str) -> str:
     """Run a program of the host probe, or skip where the kernel does not let it."""
     try:
-        ran = subprocess.run([HOSTPROBE / "build" / program], capture_output=True, timeout=60)
+        ran = subprocess.run([HOSTPROBE / "build" / program], capture_output=True, timeout=300)
     except OSError as error:
         pytest.skip(f"the kernel does not run {program}: {error.strerror}")
     printed = ran.stdout.decode()

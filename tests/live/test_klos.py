@@ -43,7 +43,7 @@ def klosdbg(*commands: str, image: Path = IMAGE, options: tuple[str, ...] = ()) 
     for command in commands:
         line += ["-c", command]
     line += ["--", *after.split()] if after else []
-    ran = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(line, capture_output=True, text=True, timeout=600)
     return Ran([json.loads(row) for row in ran.stdout.splitlines()], ran.returncode, ran.stderr)
 
 
@@ -143,7 +143,7 @@ def test_another_system_is_no_klos() -> None:
         [sys.executable, "-m", "klosdbg", "run", "--headless", "--image", "none", "-c", "klos"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert ran.returncode == 1
     assert "no KLOS found" in ran.stderr
