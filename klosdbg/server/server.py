@@ -232,13 +232,15 @@ def serve_session(session: Session, spec: str, *, exposed: bool = False) -> None
     listener = listen(spec, exposed=exposed)
     server = Server(session, listener)
     print(f"listening at {listener.name}: in gdb, 'target remote {listener.gdb}'", flush=True)
-    previous = signal.signal(signal.SIGTERM, _end_as_ctrl_c_does)
+
+    def end(*_signal: object) -> None:
+        # A shell has processes behind '&' ignore Ctrl-C: that alone would not end them.
+        server.stop()
+        signal.raise_signal(signal.SIGINT)
+
+    previous = signal.signal(signal.SIGTERM, end)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             server.run()
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _end_as_ctrl_c_does(*_signal: object) -> None:
-    signal.raise_signal(signal.SIGINT)
