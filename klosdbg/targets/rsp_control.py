@@ -90,6 +90,9 @@ class RspControl:
         for _ in range(_STEP_TRIES):
             before = self._stub.ask(b"g")
             event = self._step_awake() if self._waits(before) else self._step()
+            if event.reason == "interrupt" and not self._read_cpu().hlt:
+                # Only a busy host takes a second for an instruction that waits for nothing.
+                event = self._last = _STEPPED
             if event.reason != "step" or self._stub.ask(b"g") != before:
                 break
         return event
