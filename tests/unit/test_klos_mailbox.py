@@ -78,7 +78,7 @@ def test_a_long_request_tells_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_guest_at_work_is_left_to_it() -> None:
     """A request that is being served stays."""
-    guest = Guest(status=Mailbox.RUNNING)
+    guest = Guest(slices=1, status=Mailbox.RUNNING)
     with pytest.raises(CommandError, match="it works on it"):
         ask(guest.target(), symbols(), "run talk", 0, 0.01)
     with pytest.raises(CommandError, match="still works on 'run talk'"):
