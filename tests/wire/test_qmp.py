@@ -18,6 +18,11 @@ REFUSED = {"error": {"class": "GenericError", "desc": "not today"}}
 DONE: dict[str, object] = {"return": {}}
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("klosdbg.targets.qmp.CONNECT_TIMEOUT", 20.0)
+
+
 @contextmanager
 def answering(directory: Path, *handshakes: Sequence[dict[str, object]]) -> Iterator[str]:
     """Greet and answer each client with the next of these, and then tell it that all runs."""
@@ -38,7 +43,7 @@ def answering(directory: Path, *handshakes: Sequence[dict[str, object]]) -> Iter
                     status = {"status": "running", "running": True, "singlestep": False}
                     _say(connection, {"return": status, "id": json.loads(request)["id"]})
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
         yield f"unix:{path}"
@@ -54,17 +59,17 @@ def _say(connection: socket.socket, message: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("early", [(EVENT, GREETING), (GREETING, EVENT, DONE)])
 def test_an_event_may_come_in_the_handshake(
-    tmp_path: Path, early: Sequence[dict[str, object]]
+    short_path: Path, early: Sequence[dict[str, object]]
 ) -> None:
     """QEMU sends them as soon as it has read the request, or to whoever comes next."""
-    with answering(tmp_path, early, early, (GREETING, DONE)) as spec:
+    with answering(short_path, early, early, (GREETING, DONE)) as spec:
         qmp = Qmp(spec)
         assert qmp.status() == "running"
         qmp.close()
 
 
-def test_a_handshake_that_is_refused_is_told_in_a_line(tmp_path: Path) -> None:
-    with answering(tmp_path, *[(GREETING, REFUSED)] * 5) as spec:
+def test_a_handshake_that_is_refused_is_told_in_a_line(short_path: Path) -> None:
+    with answering(short_path, *[(GREETING, REFUSED)] * 5) as spec:
         qmp = Qmp(spec)
         with pytest.raises(TargetLost, match="negotiation failed") as raised:
             qmp.status()
