@@ -115,7 +115,6 @@ def test_mutated_packets_are_all_answered() -> None:
 @contextmanager
 def server(directory: Path) -> Iterator[tuple[Server, Control, str]]:
     """Serve a frozen guest from a thread."""
-    directory.chmod(0o700)
     control = Control()
     path = f"{directory}/s"
     served = Server(frozen(control), listen(f"unix:{path}"))
@@ -174,7 +173,9 @@ def garbage(peer: socket.socket) -> None:
 
 
 def no_end(peer: socket.socket) -> None:
-    peer.sendall(b"$" + b"a" * 8_000_000)
+    peer.sendall(b"$")
+    for _ in range(1024):
+        peer.sendall(b"a" * 0x10000)
 
 
 def interrupts(peer: socket.socket) -> None:
@@ -226,30 +227,37 @@ HOSTILE = (
 
 @pytest.mark.parametrize("attack", HOSTILE, ids=lambda attack: attack.__name__)
 def test_a_hostile_client_harms_nobody(
-    tmp_path: Path, attack: Callable[[socket.socket], None]
+    short_path: Path, attack: Callable[[socket.socket], None]
 ) -> None:
-    """While it is connected, and after it has gone, others are served, and memory is bounded."""
-    with server(tmp_path) as (served, _control, path):
+    """While it is connected, and after it has gone, others are served, and memory is bounded.
+
+    The first time, the allocator takes what it then keeps.
+    """
+    with server(short_path) as (served, _control, path):
         bystander = Raw(path)
-        before = resident()
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(path)
-            with suppress(BrokenPipeError, ConnectionResetError):
-                attack(peer)
+        held = []
+        for _ in range(2):
+            grown, before = [], resident()
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(path)
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    attack(peer)
+                until(lambda: answers(path))
+                greets(bystander)
+                held += [len(client._output) for client in served.hub.clients]
+                grown.append(resident() - before)
             until(lambda: answers(path))
             greets(bystander)
-            held = [len(client._output) for client in served.hub.clients]
-            assert all(size <= MOST_OUTPUT // 8 for size in held)
-        until(lambda: answers(path))
-        greets(bystander)
-        assert resident() - before < 32 << 20
+            grown.append(resident() - before)
+        assert max(held) <= MOST_OUTPUT // 8
+        assert max(grown) < 32 << 20
         bystander.close()
         until(lambda: not served.hub.clients)
 
 
-def test_a_browser_is_dropped_before_its_packets_count(tmp_path: Path) -> None:
+def test_a_browser_is_dropped_before_its_packets_count(short_path: Path) -> None:
     post = b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n" + encode(b"Mc0100000,1:90") * 2
-    with server(tmp_path) as (served, _control, path), socket.socket(socket.AF_UNIX) as browser:
+    with server(short_path) as (served, _control, path), socket.socket(socket.AF_UNIX) as browser:
         before = served.hub.target.linear.read(0xC0100000, 1)
         browser.connect(path)
         browser.settimeout(20)
@@ -261,20 +269,19 @@ def test_a_browser_is_dropped_before_its_packets_count(tmp_path: Path) -> None:
         assert served.hub.target.linear.read(0xC0100000, 1) == before != b"\x90"
 
 
-def test_a_client_that_vanishes_leaves_no_breakpoints(tmp_path: Path) -> None:
-    with server(tmp_path) as (_served, control, path):
+def test_a_client_that_vanishes_leaves_no_breakpoints(short_path: Path) -> None:
+    with server(short_path) as (_served, control, path):
         client = Raw(path)
         for address in (0x1000, 0x2000):
             assert client.ask(b"Z0,%x,1" % address) == b"OK"
         client.send(b"c")
         until(lambda: control.running)
         client.close()
-        until(lambda: control.breakpoints == [])
-        assert control.running, "the guest runs on"
+        until(lambda: control.breakpoints == [] and control.running)
 
 
-def test_there_are_only_so_many_clients(tmp_path: Path) -> None:
-    with server(tmp_path) as (served, _control, path), ExitStack() as stack:
+def test_there_are_only_so_many_clients(short_path: Path) -> None:
+    with server(short_path) as (served, _control, path), ExitStack() as stack:
         for _ in range(MOST_CLIENTS):
             stack.callback(Raw(path).close)
         with socket.socket(socket.AF_UNIX) as one_more:
@@ -284,31 +291,30 @@ def test_there_are_only_so_many_clients(tmp_path: Path) -> None:
         assert len(served.hub.clients) == MOST_CLIENTS
 
 
-def test_it_listens_where_others_cannot_reach_it(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
+def test_it_listens_where_others_cannot_reach_it(short_path: Path) -> None:
+    short_path.chmod(0o755)
     with pytest.raises(UsageError, match="others can enter"):
-        listen(f"unix:{tmp_path}/s")
+        listen(f"unix:{short_path}/s")
     for reachable in ("0.0.0.0:0", "[::]:0", "192.0.2.1:0"):
         with pytest.raises(UsageError, match="reached from other machines"):
             listen(reachable)
     with pytest.raises(UsageError, match=r"write unix:PATH or 127\.0\.0\.1:PORT"):
         listen("nowhere")
-    exposed = listen(f"unix:{tmp_path}/s", exposed=True)
+    exposed = listen(f"unix:{short_path}/s", exposed=True)
     with pytest.raises(UsageError, match="in use"):
-        listen(f"unix:{tmp_path}/s", exposed=True)
+        listen(f"unix:{short_path}/s", exposed=True)
     exposed.close()
-    assert not (tmp_path / "s").exists()
+    assert not (short_path / "s").exists()
     loopback = listen("127.0.0.1:0")
     assert not loopback.name.endswith(":0")
     loopback.close()
 
 
-def test_the_socket_of_a_dead_server_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
+def test_the_socket_of_a_dead_server_is_replaced_and_a_file_is_not(short_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(f"{tmp_path}/s")
-    listen(f"unix:{tmp_path}/s").close()
-    (tmp_path / "s").write_text("mine")
+        dead.bind(f"{short_path}/s")
+    listen(f"unix:{short_path}/s").close()
+    (short_path / "s").write_text("mine")
     with pytest.raises(UsageError):
-        listen(f"unix:{tmp_path}/s")
-    assert (tmp_path / "s").read_text() == "mine"
+        listen(f"unix:{short_path}/s")
+    assert (short_path / "s").read_text() == "mine"
