@@ -87,12 +87,12 @@ def _next(
     ends = time.monotonic() + (timeout or math.inf)
     control.insert(gate)
     try:
-        while time.monotonic() < ends:
-            here = _to_gate(target, control, timeout)
+        while (left := ends - time.monotonic()) > 0:
+            stopped = _run(control, left)
             info = booted_klos(target, symbols).info
             if info.relocations != seen:
                 return info
-            if here != gate:
+            if stopped and target.registers.read().linear_pc != gate:
                 raise CommandError("the guest stopped elsewhere before DSOS moved: 'c' goes on")
         return None
     finally:
@@ -100,10 +100,12 @@ def _next(
         control.remove(gate)
 
 
-def _to_gate(target: Target, control: RunControl, timeout: float | None) -> int:
+def _run(control: RunControl, seconds: float) -> bool:
+    """Let the guest run until it stops; False where it had to be interrupted in the end."""
     control.resume()
     try:
-        control.wait(timeout)
+        control.wait(None if seconds == math.inf else seconds)
     except TargetTimeout:
         control.interrupt()
-    return target.registers.read().linear_pc
+        return False
+    return True
