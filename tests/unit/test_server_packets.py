@@ -1,5 +1,6 @@
 """The server without a guest that runs: mutated packets, hostile clients, and where it listens."""
 
+import gc
 import random
 import resource
 import socket
@@ -156,7 +157,8 @@ def answers(path: str) -> bool:
 
 
 def resident() -> int:
-    """Give the bytes of memory that this process holds."""
+    """Give the bytes of memory that this process holds, without what nobody uses any more."""
+    gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
