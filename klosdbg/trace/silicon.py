@@ -79,7 +79,7 @@ class SiliconRun:
 
     def _until_the_end(self) -> End:
         cpu = self._registers.read()
-        while not self._late():
+        while True:
             end = None
             if self._scope.holds(cpu):
                 self._step(cpu)
@@ -89,9 +89,10 @@ class SiliconRun:
             end = end or self._end_at(cpu)
             if end is not None:
                 return end
+            if self._late():
+                return "time-out"
             if self._instructions % _PROGRESS_EVERY == 0:
                 self._tell()
-        return "time-out"
 
     def _end_at(self, cpu: Cpu) -> End | None:
         if self._shut_down:
