@@ -26,7 +26,7 @@ DEFAULT_QEMU = "qemu-system-i386"
 
 _START_TIMEOUT = 15.0
 _STOP_TIMEOUT = 10.0
-_DEATH_TIMEOUT = 0.5
+_DEATH_TIMEOUT = 5.0
 _OWN_MAGIC = b"KLOSINFO"
 _GDB, _QMP, _CONSOLE, _SERIAL, _LOG = "gdb", "qmp", "console.log", "serial.log", "qemu.log"
 
