@@ -121,7 +121,7 @@ def test_every_structure_is_listed() -> None:
 
 def header_constants() -> dict[str, int]:
     """Ask the preprocessor for each constant that the header defines."""
-    listed = subprocess.check_output(["gcc", "-E", "-dM", str(HEADER)], text=True)
+    listed = subprocess.check_output(["gcc", "-ffreestanding", "-E", "-dM", str(HEADER)], text=True)
     defines = re.findall(r"^#define KLOS_(\w+) (\w+)$", listed, re.MULTILINE)
     return {name: int(value, 0) for name, value in defines}
 
