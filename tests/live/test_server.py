@@ -17,6 +17,7 @@ from klosdbg.targets.live import connect
 from klosdbg.wire.rsp import encode
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, klosdbg, needs_klos, stub
+from tests.live.klos import DETERMINISTIC
 from tests.live.serving import Raw, gdb, serving, until
 from tests.live.tiny import image, needs_qemu, symbols
 
@@ -34,8 +35,9 @@ SAME_AS_THE_SHELL = (*OTHERS, *sorted({c.example for c in collect().values() if 
 
 @pytest.fixture(scope="module")
 def klos() -> Iterator[str]:
-    """Serve KLOS, stopped where it is ready."""
-    with serving("run", "--headless", "--append", "seed=1", "-c", "until klos_ready") as path:
+    """Serve KLOS, stopped where it is ready, and no timer has let another program run yet."""
+    words = ("--headless", "--append", "seed=1", "-c", "until klos_ready")
+    with serving("run", *words, "--", *DETERMINISTIC) as path:
         yield path
 
 
@@ -267,7 +269,7 @@ def test_gdb_lldb_and_our_own_client_at_once(moved: str) -> None:
     with subprocess.Popen(["lldb", "-b", *words], stdout=subprocess.PIPE, text=True) as lldb:
         try:
             said = gdb(moved, "p $gdtr_base", f"x/2i {gate:#x}", "monitor klos clients", image=KLOS)
-            out = lldb.communicate(timeout=30)[0]
+            out = lldb.communicate(timeout=120)[0]
         finally:
             lldb.kill()
     assert ours.registers.read().gdtr.limit == 0xFFFF
