@@ -16,7 +16,6 @@ BASE, BAD_SELECTOR = 0x100000, 0x1230
 @pytest.fixture
 def driver() -> Iterator[Driver]:
     with driving(image("task")) as found:
-        found.session.timeout = 5.0
         found.line("until loop")
         yield found
 
