@@ -83,15 +83,16 @@ def test_attacks_gadgets_and_watch(other: Driver) -> None:
     assert (len(each), [f for f in found if f["severity"] != "note"]) == (5, [])
 
 
-def test_a_planted_fault_is_found(other: Driver) -> None:
-    """A site of the profile that holds something else."""
-    site = other.models("dsos")["sites"][3]
-    other.line(f"set {site['address']:#x} 0x1237")
-    found = other.models("dsos audit")["findings"]
+def test_a_planted_fault_is_found(symbols: SymbolTable, anonymous: Path) -> None:
+    """A site of the profile that holds something else, in a guest that is moving nothing."""
+    with profiled(anonymous, profile(symbols)) as driver:
+        driver.line("until klos_ready")
+        site = driver.models("dsos")["sites"][3]
+        driver.line(f"set {site['address']:#x} 0x1237")
+        found = driver.models("dsos audit")["findings"]
     assert [(f["rule"], f["where"].split(" at ")[0]) for f in found] == [
         ("site-wrong", "site service 3")
     ]
-    other.line(f"set {site['address']:#x} {site['selector']}")
 
 
 def test_what_cannot_be_checked_is_said(symbols: SymbolTable, anonymous: Path) -> None:
