@@ -9,14 +9,30 @@ static int is_dsos(uint32_t selector)
 	return selector != DSAPP && selector > 3;
 }
 
+#define TRIES 20
+
+/* An event at the one instruction of the application that runs with DSOS ends the child: it plays once more. */
+static int play_uncaught(uint32_t *code)
+{
+	int end;
+
+	for (int i = 0; i < TRIES; i++) {
+		end = run_self("child", code);
+		if (end != ENDED_BY(VECTOR_GP))
+			break;
+	}
+	return end;
+}
+
 /* The paper's prologue leaves the service on the caller's stack, so a pointer can alias the service's return address. */
 ATTACK(alias_return_row, "alias-return", "overlooked by the paper: a service's store may hit its return address")
 {
-	uint32_t data_segment = DSAPP;
-	int reached = alias_return(service_bare_copy, &data_segment);
+	uint32_t data_segment = DSAPP, code;
 
-	CHECK(reached == 1);
-	CHECK(is_dsos(data_segment));
+	if (has_argument("child"))
+		return alias_return(service_bare_copy, &data_segment) && is_dsos(data_segment);
+	CHECK(play_uncaught(&code) == 0);
+	CHECK(code == 1);
 	return broke("paper's prologue: application code ran with DS = DSOS; KLOS's own switches stacks");
 }
 
