@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from klosdbg.errors import CommandError
 from tests.live.driver import Driver, assert_fits, driving, klosdbg
+from tests.live.serving import until
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -23,7 +24,7 @@ NOON = ("-rtc", "base=2020-01-01T12:00:00")
 TIMER, USER_TIMER, DISK, VIDEO = 0x08, 0x1C, 0x13, 0x10
 SETUP = "until 0x10200"
 LINUX_TIMER, PAGE_FAULT = 48, 14
-_LOGGED = re.compile(r"^ *\d+: v=(..) e=(....) i=. cpl=(.) IP=(....):([0-9a-f]{16}) pc", re.M)
+_LOGGED = re.compile(r"^ *\d+: v=(..) e=(....) i=(.) cpl=(.) IP=(....):([0-9a-f]{16}) pc", re.M)
 
 
 @functools.cache
@@ -81,8 +82,9 @@ def test_a_bios_and_its_boot_loader(grub: Path) -> None:
     assert [event["error_code"] for event in events if event["error_code"] is not None] == []
     count = Counter(event["vector"] for event in events)
     assert min(count[TIMER], count[DISK], count[VIDEO]) > 0
-    assert after - before in (count[TIMER], count[TIMER] - 1)
-    assert count[USER_TIMER] in (count[TIMER], count[TIMER] - 1)
+    # Events count as they end: the last can be within a timer's that is still under way.
+    assert after - before - count[TIMER] in (0, 1)
+    assert count[USER_TIMER] - count[TIMER] in (0, 1)
     assert all(event["complete"] for event in events[:-2])
     inner = [event for event in events if event["vector"] == USER_TIMER]
     assert all(event["depth"] > 1 for event in inner)  # type: ignore[operator]
@@ -111,7 +113,7 @@ def test_linux(tmp_path: Path) -> None:
     kernel, log = from_debian("linux-image-cloud-amd64", "vmlinuz-*"), tmp_path / "int.log"
     commands = (SETUP, "events record -n 500", "events show --json", "regs --json", "tss --json")
     ran = klosdbg(
-        *("run", "--headless", "--timeout", "40", "--qemu", QEMU64, "--image", "none"),
+        *("run", "--headless", "--timeout", "100", "--qemu", QEMU64, "--image", "none"),
         *(word for command in commands for word in ("-c", command)),
         *("--", "-m", "256", "-kernel", str(kernel), "-append", "console=ttyS0 nokaslr"),
         *("-d", "int", "-D", str(log)),
@@ -121,14 +123,28 @@ def test_linux(tmp_path: Path) -> None:
     events, (regs, tss) = rows[:-2], rows[-2:]
     assert {event["real"] for event in events} == {True, False}
     found = [of(event) for event in events if not event["real"]]
-    logged = [tuple(int(part, 16) for part in row) for row in _LOGGED.findall(log.read_text())]
+    logged = list(map(pushed, _LOGGED.findall(log.read_text())))
     assert len(found) > 100
     assert {vector for vector, *_ in found} >= {LINUX_TIMER, PAGE_FAULT}
     assert (regs["mode"], tss["bits"]) == ("long", 64)
-    first = logged.index(found[0])
-    missed = Counter(logged[first:]) - Counter(found)
     assert Counter(found) - Counter(logged) == Counter()
-    assert sum(missed.values()) < len(found) // 10, missed
+    for vector in (LINUX_TIMER, PAGE_FAULT):
+        assert_last(*([e for e in events if e[0] == vector] for events in (found, logged)))
+
+
+def pushed(row: tuple[str, ...]) -> tuple[int, ...]:
+    """An event as its handler finds it: after the ``int3`` (i=1), of which the log has the IP."""
+    vector, error_code, by_int, *source, place = (int(part, 16) for part in row)
+    return vector, error_code, *source, place + by_int
+
+
+def assert_last(found: list[tuple[int, ...]], logged: list[tuple[int, ...]]) -> None:
+    """Once its gate has been seen, which takes a while, a vector is missed no more.
+
+    Those that are under way when there are enough are not among them.
+    """
+    tails = [Counter(logged[-len(found) - under_way :]) for under_way in range(4)]
+    assert any(Counter(found) <= tail for tail in tails), (found, logged)
 
 
 def of(event: dict[str, object]) -> tuple[int, ...]:
@@ -142,14 +158,16 @@ def test_memtest_takes_no_interrupts() -> None:
     """Its IDT is decoded, and a recording ends with the time-out, saying so."""
     image = from_debian("memtest86+", "memtest86+ia32.bin")
     with driving(None, "-kernel", str(image)) as driver:
-        driver.line("c &")
-        time.sleep(1.5)
-        driver.line("interrupt")
+        until(lambda: idt_limit_in_a_moment(driver) == 0x9F)
         idt = driver.models("idt")
-        assert (idt["limit"], {entry["kind"] for entry in idt["entries"]}) == (
-            0x9F,
-            {"interrupt-gate"},
-        )
+        assert {entry["kind"] for entry in idt["entries"]} == {"interrupt-gate"}
         driver.session.timeout = 0.5
         with pytest.raises(CommandError, match="only 0 events came"):
             driver.line("events record -n 1")
+
+
+def idt_limit_in_a_moment(driver: Driver) -> object:
+    driver.line("c &")
+    time.sleep(0.1)
+    driver.line("interrupt")
+    return driver.models("regs")["idtr"]["limit"]
