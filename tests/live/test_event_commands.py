@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from klosdbg.errors import CommandError, TargetLost, UsageError
 from klosdbg.trace.discovery import discover
 from tests.build import make
 from tests.live.driver import KLOS, Driver, assert_fits, driving, klosdbg, needs_klos
+from tests.live.klos import DETERMINISTIC
+from tests.live.serving import until
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos]
@@ -24,6 +25,14 @@ PROBE = KLOS.parents[1] / "probe"
 @pytest.fixture
 def driver() -> Iterator[Driver]:
     with driving(KLOS, append="seed=7") as found:
+        found.line("until klos_ready")
+        yield found
+
+
+@pytest.fixture
+def counted() -> Iterator[Driver]:
+    """KLOS whose clock is its count of instructions: its ticks come where they came before."""
+    with driving(KLOS, *DETERMINISTIC, append="seed=7") as found:
         found.line("until klos_ready")
         yield found
 
@@ -74,11 +83,11 @@ def test_through_the_mailbox(driver: Driver) -> None:
         assert driver.line("events show --if 'error.index == 0'") == ""
 
 
-def test_a_filter_by_vector_stops_only_there(driver: Driver) -> None:
+def test_a_filter_by_vector_stops_only_there(counted: Driver) -> None:
     """Stops are spent on the vectors that are wanted."""
-    driver.line("events start --stopping -v 13")
-    driver.line("mailbox run ports-closed")
-    (recorded,) = documents(driver, "events stop")
+    counted.line("events start --stopping -v 13")
+    counted.line("mailbox run ports-closed")
+    (recorded,) = documents(counted, "events stop")
     assert recorded["events"] == 9
     assert recorded["stops"] == 27
 
@@ -128,7 +137,11 @@ def test_what_is_refused(line: str, why: str) -> None:
 
 
 def test_a_time_out_keeps_what_there_is(driver: Driver) -> None:
-    driver.session.timeout = 0.5
+    def end(_progress: str) -> None:
+        if driver.session.events:
+            driver.session.timeout = 0.5
+
+    driver.session.progress = end
     with pytest.raises(CommandError, match=r"only \d+ events came .* ask for fewer with -n"):
         driver.line("events record -n 100000")
     assert driver.session.tracer is None
@@ -142,15 +155,15 @@ def test_a_breakpoint_ends_a_recording(driver: Driver) -> None:
     assert "<event_timer>" in shown
 
 
-def test_until_goes_on_over_the_recorder(driver: Driver) -> None:
-    driver.line("events start --stopping")
-    stop = driver.models("until core_out")
+def test_until_goes_on_over_the_recorder(counted: Driver) -> None:
+    counted.line("events start --stopping")
+    stop = counted.models("until core_out")
     assert stop["symbol"] == "core_out"
-    assert driver.models("until core_resume")["symbol"] == "core_resume"
-    driver.line("s 3")
-    driver.line("until core_resume")
-    driver.line("events stop")
-    assert [event["complete"] for event in documents(driver, "events show")] == [True, True]
+    assert counted.models("until core_resume")["symbol"] == "core_resume"
+    counted.line("s 3")
+    counted.line("until core_resume")
+    counted.line("events stop")
+    assert [event["complete"] for event in documents(counted, "events show")] == [True, True]
 
 
 def test_follow_ends_by_itself(driver: Driver) -> None:
@@ -160,8 +173,11 @@ def test_follow_ends_by_itself(driver: Driver) -> None:
     assert not driver.session.control.running
 
 
-@pytest.mark.parametrize("command", ["record", "follow"])
-def test_ctrl_c_ends_a_recording(command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "stream", "sign"),
+    [("record", "stderr", r"klosdbg: \d+ events, "), ("follow", "stdout", "seq vector ")],
+)
+def test_ctrl_c_ends_a_recording(command: str, stream: str, sign: str) -> None:
     """In batch with exit code 130; how many events came is all that is said."""
     words = ["run", "--headless", "-c", "until klos_ready", "-c", f"events {command} -n 1000000"]
     process = subprocess.Popen(
@@ -170,11 +186,9 @@ def test_ctrl_c_ends_a_recording(command: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(0.5)
+    assert any(re.match(sign, line) for line in getattr(process, stream)), "it has begun"
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert re.search(r"^klosdbg: recorded until Ctrl-C: \d+ events$", said, re.M)
@@ -184,9 +198,10 @@ def test_a_guest_that_dies(driver: Driver) -> None:
     """What was recorded stays; its RAM is shared, so its last events can still be read."""
     driver.line("events start")
     driver.line("c &")
-    time.sleep(0.2)
+    tracer = driver.session.tracer
+    assert tracer is not None
+    until(lambda: tracer.poll() or driver.session.events)
     recorded = len(documents(driver, "events show"))
-    assert recorded
     assert driver.session.target.monitor is not None
     driver.session.target.monitor.command("quit")
     driver.line("events stop")
