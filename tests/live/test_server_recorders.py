@@ -4,9 +4,13 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
-from tests.live.driver import KLOS, PACED, needs_klos
+from klosdbg.klos.abi import KlosInfo
+from klosdbg.klos.layout import members
+from klosdbg.wire.symbols import Image, SymbolTable
+from tests.live.driver import KLOS, needs_klos
 from tests.live.serving import Raw, gdb, serving, until
 from tests.live.tiny import needs_qemu
 
@@ -19,6 +23,8 @@ pytestmark = [
 READY = ("run", "--headless", "-c", "until klos_ready")
 RECORDING = (*READY, "-c", "events start --stopping")
 BUSY = ("run", "--headless", "--append", "seed=7 run=touch:1000000", "-c", "until klos_ready")
+SLOW = ("-icount", "shift=7,align=on")
+"""An instruction in 128 ns at most: the ring lasts for seconds."""
 TIMER, SLEEP = 32, 48
 RING = 8192
 
@@ -30,6 +36,20 @@ def events(said: str) -> Iterator[dict[str, object]]:
 
 def stops(said: str) -> list[str]:
     return re.findall(r"^Thread .* (hit Breakpoint \d|received signal \w+)", said, re.M)
+
+
+@cache
+def event_count() -> int:
+    """Find where the guest counts its events."""
+    info = SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)).address("klos_info")
+    assert info is not None
+    return info + next(each.offset for each in members(KlosInfo) if each.name == "event_count")
+
+
+def counted(client: Raw) -> int:
+    """Ask for a little: the client's recorder waits while an answer is made."""
+    reply = client.ask(b"m%x,4" % event_count())
+    return int.from_bytes(bytes.fromhex(reply.decode()), "little")
 
 
 def test_a_recorder_of_the_served_session() -> None:
@@ -84,13 +104,18 @@ def test_an_interrupt_while_stops_are_quiet() -> None:
 
 def test_the_ring_is_read_while_the_guest_runs() -> None:
     """More events come in one run than it holds, and none is lost."""
-    with serving(*BUSY, "--", *PACED) as path:
+    with serving(*BUSY, "--", *SLOW) as path:
         client = Raw(path)
+        # Twenty thousand events are long in the making, and their document before it begins.
+        client.socket.settimeout(120)
         client.monitor("klos events start --ring -n 20000")
+        enough = counted(client) + 20000
         client.send(b"c")
-        until(lambda: "\n20000 events" in client.monitor("klos events stats"))
+        until(lambda: counted(client) >= enough, patience=120)
         client.socket.sendall(b"\x03")
         assert client.receive().startswith(b"T02")
+        client.monitor("klos events stop")
+        assert "\n20000 events" in client.monitor("klos events stats")
         shown = client.monitor("klos events show --json")
         first = next(events(shown))["seq"]
         assert isinstance(first, int)
