@@ -12,10 +12,13 @@ import pytest
 from klosdbg.errors import MemoryFault, TargetError, TargetLost, TargetRunning, TargetTimeout
 from klosdbg.ports import RunControl, StopEvent, Target
 from klosdbg.targets.live import connect
-from klosdbg.targets.qemu import QemuOptions, start_qemu
+from klosdbg.targets.qemu import QemuOptions, QemuProcess, start_qemu
 from klosdbg.targets.qmp import Qmp
 from klosdbg.targets.qmp_ports import Exchange, QmpMemory
+from klosdbg.targets.rsp_link import REPLY_TIMEOUT, RspLink
 from tests.live.driver import stub
+from tests.live.serving import until
+from tests.live.test_qemu import wait_until_dead
 from tests.live.tiny import image, needs_qemu, set_mode, symbols, value
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -81,10 +84,10 @@ def test_two_breakpoints_take_turns_without_a_step(target: Target) -> None:
 def test_a_removed_breakpoint_no_longer_stops(target: Target) -> None:
     run_to(target, "loop")
     control(target).resume()
+    until(lambda: value(target, "counter") > 10)
     with pytest.raises(TargetTimeout):
         control(target).wait(0.1)
     assert control(target).interrupt().reason == "interrupt"
-    assert value(target, "counter") > 10
 
 
 def test_steps_execute_one_instruction_each(target: Target) -> None:
@@ -159,8 +162,7 @@ def test_a_running_guest_is_read_without_stopping_it(target: Target) -> None:
     code = target.linear.read(CODE_BASE, 0x100)
     control(target).resume()
     first = value(target, "counter")
-    time.sleep(0.05)
-    assert value(target, "counter") > first
+    until(lambda: value(target, "counter") > first)
     assert target.linear.read(CODE_BASE, 0x100) == code
     assert target.physical is not None
     assert target.physical.read(CODE_BASE, 0x100) == code
@@ -173,8 +175,8 @@ def test_a_running_guest_is_read_without_stopping_it(target: Target) -> None:
     assert target.linear.read_many(pages) == [bytes(0x1000), None, code]
     assert control(target).running
     before = value(target, "ticks")
-    time.sleep(0.05)
-    assert value(target, "ticks") > before, "the timer still fires"
+    until(lambda: value(target, "ticks") > before)
+    assert control(target).running
 
 
 def test_memory_is_read_by_the_monitor_where_no_file_can_be_shared(target: Target) -> None:
@@ -219,19 +221,6 @@ def test_a_triple_fault_is_a_shut_down_and_a_reset_revives(target: Target) -> No
     assert control(target).wait(20).reason == "shutdown"
 
 
-def test_128_kib_take_few_round_trips(target: Target) -> None:
-    run_to(target, "loop")
-
-    def seconds(size: int, times: int) -> float:
-        began = time.perf_counter()
-        for _ in range(times):
-            target.linear.read(CODE_BASE, size)
-        return time.perf_counter() - began
-
-    seconds(0x20000, 2)
-    assert seconds(0x20000, 4) < 0.8 * seconds(0x800, 4 * 64)
-
-
 @dataclass(frozen=True, slots=True)
 class Foreign:
     """A QEMU that somebody else started."""
@@ -264,6 +253,23 @@ def started(*arguments: str) -> Iterator[Foreign]:
 def foreign() -> Iterator[Foreign]:
     with started() as qemu:
         yield qemu
+
+
+def test_128_kib_take_few_round_trips(foreign: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    send = RspLink._send
+
+    def note(link: RspLink, data: bytes) -> None:
+        sent.append(data)
+        send(link, data)
+
+    target = connect(foreign.gdb)
+    run_to(target, "loop")
+    monkeypatch.setattr(RspLink, "_send", note)
+    assert len(target.linear.read(CODE_BASE, 0x20000)) == 0x20000
+    assert len(sent) < 8
+    assert b"".join(sent).count(b"$m") >= 64
+    target.close()
 
 
 @pytest.mark.parametrize("through_qmp", [False, True])
@@ -320,12 +326,12 @@ def test_a_machine_that_shuts_down_is_not_reset_without_qmp() -> None:
         target.close()
 
 
-def test_a_second_client_is_told_within_two_seconds(foreign: Foreign) -> None:
+def test_a_second_client_is_told_soon(foreign: Foreign) -> None:
     first = connect(foreign.gdb)
     began = time.monotonic()
     with pytest.raises(TargetLost, match="in use by another debugger") as caught:
         connect(foreign.gdb)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < REPLY_TIMEOUT
     assert caught.value.exit_code == 3
     first.close()
 
@@ -335,18 +341,21 @@ def test_qemu_that_dies_in_the_middle_of_a_command(foreign: Foreign) -> None:
     control(target).resume()
     os.kill(foreign.pid, signal.SIGKILL)
     with pytest.raises(TargetLost, match="closed the connection"):
-        control(target).wait(5)
+        control(target).wait(20)
     with pytest.raises(TargetLost):
         target.linear.read(0, 4)
     target.close()
 
 
-def test_qemu_that_is_told_to_quit(target: Target) -> None:
+def test_qemu_that_is_told_to_quit() -> None:
+    process = QemuProcess(QemuOptions(image=image(), headless=True))
+    target = process.attach()
     assert target.monitor is not None
     target.monitor.command("quit")
-    time.sleep(0.1)
+    assert wait_until_dead(process.pid)
     with pytest.raises(TargetLost, match=r"QEMU ended \(status 0\)"):
         target.registers.read()
+    target.close()
 
 
 def test_nobody_listens() -> None:
