@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_dead(pid: int) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not is_alive(pid)
@@ -121,6 +122,18 @@ def test_what_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not list(private.iterdir())
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Make a place of our own for directories, and let each be old enough to be abandoned.
+
+    Among others', such a one may be that of a QEMU that is being started.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        monkeypatch.setattr(private_dir, "_MIN_AGE", 0)
+        yield place
+
+
 OWNER = """
 import sys, time
 from pathlib import Path
@@ -134,12 +147,13 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_qemu_outlives_its_owner(signal_number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_qemu_outlives_its_owner(signal_number: int, alone: str) -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(image())],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env=os.environ | {"TMPDIR": alone},
     )
     assert owner.stdout is not None
     pid, directory = owner.stdout.readline().split()
@@ -148,13 +162,13 @@ def test_no_qemu_outlives_its_owner(signal_number: int, monkeypatch: pytest.Monk
     owner.wait()
     owner.stdout.close()
     assert wait_until_dead(int(pid))
-    monkeypatch.setattr(private_dir, "_MIN_AGE", 0)
+    assert Path(directory).parent == Path(alone)
     remove_abandoned()
     assert not Path(directory).exists()
 
 
-def test_directories_in_use_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private_dir, "_MIN_AGE", 0)
+@pytest.mark.usefixtures("alone")
+def test_directories_in_use_are_left_alone() -> None:
     ours = PrivateDirectory()
     unlocked = Path(tempfile.mkdtemp(prefix="klosdbg-"))
     remove_abandoned()
