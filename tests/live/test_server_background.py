@@ -13,10 +13,9 @@ from tests.live.tiny import needs_qemu
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
 
-def test_sigterm_ends_it_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+def test_sigterm_ends_it_where_ctrl_c_is_ignored(short_path: Path) -> None:
     """As behind ``&`` in a script; Ctrl-C that is meant for gdb does not end it."""
-    tmp_path.chmod(0o700)
-    path = f"{tmp_path}/s"
+    path = f"{short_path}/s"
     script = f"trap '' INT; exec {sys.executable} -m klosdbg serve {{}} --listen unix:{path}"
     with (
         stub(running=True) as sockets,
