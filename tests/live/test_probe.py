@@ -50,13 +50,14 @@ NOT_ENFORCED_BY_TCG = {
     "limit-before-page-fault",
 }
 ROWS = 162
+PATIENCE = 100.0
 # Exceptions that are reported after the instruction, not at it.
 TRAPS = {"int3", "into", "dr0-data", "icebp"}
 
 
 @pytest.fixture(scope="module")
 def tcg(probe_image: Path) -> ProbeResult:
-    return run_probe("tcg", QEMU, probe_image)
+    return run_probe("tcg", QEMU, probe_image, PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_doctor_knows_the_rows(tcg: ProbeResult) -> None:
 
 def test_a_processor_without_umip_skips_rows(probe_image: Path) -> None:
     """Rows that a processor cannot have are skipped with a reason, and not counted as failed."""
-    result = run_probe("tcg", QEMU, probe_image, models=("pentium3",))
+    result = run_probe("tcg", QEMU, probe_image, PATIENCE, models=("pentium3",))
     assert {row.id: row.got for row in result.rows if not row.tested} == {
         f"umip-{name}": "no UMIP" for name in ("sgdt", "sidt", "sldt", "str", "smsw")
     }
@@ -110,9 +111,9 @@ def test_a_processor_without_umip_skips_rows(probe_image: Path) -> None:
 @pytest.mark.parametrize(
     ("accel", "qemu", "timeout", "status", "reason"),
     [
-        ("nosuch", QEMU, 20.0, "cannot-start", "invalid accelerator nosuch"),
-        ("tcg", "qemu-system-nosuch", 20.0, "cannot-start", "is not installed: apt install"),
-        ("tcg", "true", 20.0, "cannot-start", "said nothing"),
+        ("nosuch", QEMU, PATIENCE, "cannot-start", "invalid accelerator nosuch"),
+        ("tcg", "qemu-system-nosuch", PATIENCE, "cannot-start", "is not installed: apt install"),
+        ("tcg", "true", PATIENCE, "cannot-start", "said nothing"),
         ("tcg", QEMU, 0.0, "hangs", "no end in 0 s"),
     ],
 )
