@@ -4,10 +4,13 @@ import os
 import re
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from klosdbg.targets.qmp import Qmp
 from tests.live.driver import KLOS, needs_klos
+from tests.live.serving import until
 from tests.live.terminal import CTRL_C, ENTER, TAB, UP, Terminal, children, on_terminal
 from tests.live.tiny import image, needs_qemu
 
@@ -105,17 +108,19 @@ def test_ctrl_c_ends_a_command_and_never_the_shell(tmp_path: Path) -> None:
 
 
 @needs_klos
-def test_ctrl_c_after_a_while_at_the_prompt(tmp_path: Path) -> None:
+def test_ctrl_c_after_a_while_at_the_prompt(tmp_path: Path, short_path: Path) -> None:
     """The prompt has looked at the guest meanwhile, under the line editor's own Ctrl-C."""
-    with on_terminal("run", "--headless", state=tmp_path) as shell:
-        for _ in range(2):
-            shell.expect(r"\(klosdbg ring\d")
-            time.sleep(1.5)
-            shell.type("c" + ENTER)
-            shell.expect("\n")
-            time.sleep(0.5)
-            shell.interrupt()
-            shell.expect("interrupt: ring")
+    own = f"unix:{short_path}/qmp"
+    words = ("run", "--headless", "--", "-qmp", f"{own},server=on,wait=off")
+    with on_terminal(*words, state=tmp_path) as shell:
+        with closing(Qmp(own)) as qmp:
+            for _ in range(2):
+                shell.expect(r"\(klosdbg ring\d")
+                time.sleep(1.5)
+                shell.type("c" + ENTER)
+                until(lambda: qmp.status() == "running")
+                shell.interrupt()
+                shell.expect("interrupt: ring")
         shell.expect(r"\(klosdbg ring\d")
         assert shell.ends() == 0
 
