@@ -52,7 +52,7 @@ def at_row(driver: Driver, row: str) -> None:
 
 def run_rows(console: Path, option: str) -> tuple[Found, ProbeReport]:
     """Judge every row of the probe; return what was refused in each, and the guest's report."""
-    rows = [row.id for row in run_probe("tcg", QEMU, PROBE_IMAGE).rows]
+    rows = [row.id for row in run_probe("tcg", QEMU, PROBE_IMAGE, 100.0).rows]
     found: Found = {}
     with probe("-debugcon", f"file:{console}") as driver:
         for row in rows:
