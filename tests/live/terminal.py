@@ -42,8 +42,10 @@ class Terminal:
     def interrupt(self) -> None:
         """Press Ctrl-C while a command runs."""
         self._wait_until(signals=True)
-        # The line editor gives the terminal back a moment before it gives the signal back.
-        time.sleep(0.1)
+        # The line editor gives the terminal back a moment before it gives the signal back, and the
+        # guest runs a moment later.
+        for process in (self.process.pid, *children(self.process.pid)):
+            _let_live(process, 10)
         os.write(self._master, CTRL_C.encode())
 
     def _wait_until(self, signals: bool) -> None:
@@ -107,6 +109,20 @@ def on_terminal(
         process.terminate()
         process.wait(_PATIENCE)
         os.close(master)
+
+
+def _let_live(pid: int, hundredths: int) -> None:
+    """Wait until a process has computed or slept so long: what it queues for a CPU counts not."""
+    before, slept = _computed(pid)[1], 0
+    while slept + _computed(pid)[1] - before < hundredths:
+        time.sleep(0.01)
+        slept += _computed(pid)[0] != "R"
+
+
+def _computed(pid: int) -> tuple[str, int]:
+    """Give a process's state, and how long it has run: in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], (int(fields[11]) + int(fields[12])) * 100 // os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:
