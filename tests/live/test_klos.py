@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from klosdbg.errors import CommandError
 from klosdbg.klos.abi import KlosInfo
 from klosdbg.klos.layout import members
 from tests.build import make
+from tests.live.driver import driving
 from tests.live.tiny import needs_qemu
 
 GUEST = Path(__file__).parents[2] / "guest"
@@ -234,9 +236,13 @@ def test_what_the_guest_refuses() -> None:
 
 def test_a_request_times_out() -> None:
     """An application that never ends leaves the guest stopped and the command failed."""
-    ran = klosdbg(READY, "mailbox run ping", options=("--timeout 1",))
-    assert ran.code == 1
-    assert "did not answer 'run ping' within 1 s" in ran.said
+    with driving(IMAGE) as driver:
+        driver.line(READY)
+        driver.session.timeout = 1.0
+        with pytest.raises(CommandError, match="did not answer 'run ping' within 1 s") as caught:
+            driver.line("mailbox run ping")
+        assert caught.value.exit_code == 1
+        assert not driver.session.control.running
 
 
 @pytest.mark.parametrize("command", ["selftest", "attacks"])
