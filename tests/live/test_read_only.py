@@ -28,6 +28,7 @@ from tests.live.driver import (
     state_of,
     stub,
 )
+from tests.live.serving import until
 from tests.live.tiny import image, needs_qemu, symbols
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -99,28 +100,29 @@ def events(path: str) -> Iterator[list[str]]:
     names: list[str] = []
     with closing(socket.socket(socket.AF_UNIX)) as connection:
         connection.connect(path)
-        connection.settimeout(5)
+        connection.settimeout(20)
         connection.sendall(b'{"execute": "qmp_capabilities"}')
-        received = until(connection, b'"return"')
+        received = receive(connection, b'"return"')
         yield names
         connection.sendall(b'{"execute": "query-name", "id": "last"}')
-        received += until(connection, b'"last"')
+        received += receive(connection, b'"last"')
     names += re.findall(r'"event": "(\w+)"', received.decode())
 
 
-def until(connection: socket.socket, wanted: bytes) -> bytes:
+def receive(connection: socket.socket, wanted: bytes) -> bytes:
     received = b""
     while wanted not in received:
         received += connection.recv(4096)
     return received
 
 
-def test_reads_of_a_running_guest_do_not_stop_it(tmp_path: Path) -> None:
+def test_reads_of_a_running_guest_do_not_stop_it(short_path: Path) -> None:
     """They go through QMP: QEMU tells of no stop while they last. With ``--stop`` it does."""
-    own = tmp_path / "events"
+    own = short_path / "events"
     with driving(image(), "-qmp", f"unix:{own},server=on,wait=off") as driver:
         driver.line("until loop")
         driver.line("c &")
+        until_qemu_runs_it(driver)
         with events(str(own)) as quiet:
             for line in READING:
                 driver.line(line)
@@ -129,9 +131,17 @@ def test_reads_of_a_running_guest_do_not_stop_it(tmp_path: Path) -> None:
         driver.session.warn = said.append
         with events(str(own)) as stopped:
             driver.line("regs --stop")
+            until_qemu_runs_it(driver)
         assert stopped == ["STOP", "RESUME"]
         assert said == ["regs: stopped the guest, read, and resumed it"]
         assert driver.session.control.running
+
+
+def until_qemu_runs_it(driver: Driver) -> None:
+    """Wait for what was told to the stub, which answers no resume."""
+    monitor = driver.session.target.monitor
+    assert monitor is not None
+    until(lambda: "running" in monitor.command("info status"))
 
 
 def test_what_needs_a_stopped_guest_says_so(tiny: Driver) -> None:
