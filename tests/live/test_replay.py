@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.live.driver import Result, klosdbg, needs_klos
 from tests.live.klos import IMAGE
+from tests.live.test_qemu import wait_until_dead
 from tests.live.tiny import needs_qemu
 
 needs_qemu_img = pytest.mark.skipif(
@@ -268,24 +268,4 @@ def test_klosdbg_is_killed_in_a_replay(recorded: tuple[Path, str]) -> None:
     (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
     process.communicate()
-    for _ in alive(int(child)):
-        pass
-
-
-def alive(pid: int) -> Iterator[None]:
-    """Yield until a process is gone; fail after ten seconds."""
-    import time
-
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and "Z" not in state(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-        yield
-
-
-def state(pid: int) -> str:
-    """Read a process's state; empty where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
+    assert wait_until_dead(int(child))
