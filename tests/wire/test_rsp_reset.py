@@ -74,7 +74,7 @@ def after_a_reset(
 def test_the_reset_that_firmware_makes_is_no_stop() -> None:
     with after_a_reset((SHUT_DOWN, IN_FIRMWARE), (BREAKPOINT, REGISTERS)) as (control, machine):
         control.resume()
-        assert control.wait(5).reason == "breakpoint"
+        assert control.wait(20).reason == "breakpoint"
         assert machine.resets == 2
 
 
@@ -90,7 +90,7 @@ def test_firmware_makes_one() -> None:
     """One that makes more is in trouble."""
     with after_a_reset(*[(SHUT_DOWN, IN_FIRMWARE)] * 2) as (control, machine):
         control.resume()
-        assert control.wait(5) == StopEvent("shutdown", 3)
+        assert control.wait(20) == StopEvent("shutdown", 3)
         assert machine.resets == 2
         with pytest.raises(TargetError, match="has shut down"):
             control.resume()
@@ -99,7 +99,7 @@ def test_firmware_makes_one() -> None:
 def test_a_triple_fault_of_the_guest_is_its_own() -> None:
     with after_a_reset((SHUT_DOWN, REGISTERS)) as (control, machine):
         control.resume()
-        assert control.wait(5).reason == "shutdown"
+        assert control.wait(20).reason == "shutdown"
         assert machine.resets == 1
 
 
@@ -110,7 +110,7 @@ def test_a_guest_that_has_run_shuts_down_in_firmware() -> None:
         reasons = []
         for _ in stops:
             control.resume()
-            reasons.append(control.wait(5).reason)
+            reasons.append(control.wait(20).reason)
         assert reasons == ["breakpoint", "breakpoint", "shutdown"]
         assert machine.resets == 1
 
@@ -120,12 +120,12 @@ def test_a_step_into_the_reset_of_firmware_ends_at_the_first_instruction() -> No
         assert control.step().reason == "step"
         assert machine.resets == 2
         control.resume()
-        assert control.wait(5).reason == "breakpoint"
+        assert control.wait(20).reason == "breakpoint"
 
 
 def test_a_lost_qmp_is_told() -> None:
     with after_a_reset((SHUT_DOWN, IN_FIRMWARE), lost_after=1) as (control, _):
         control.resume()
         with pytest.raises(TargetLost, match="no QMP"):
-            control.wait(5)
+            control.wait(20)
         assert control.wait(0).reason == "shutdown"

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from klosdbg.ports import StopEvent
+from klosdbg.targets import rsp_control
 from klosdbg.targets.rsp import RspPorts, greet
 from klosdbg.targets.rsp_link import RspLink
 from klosdbg.wire.rsp import encode
@@ -16,7 +17,7 @@ LINEAR_PC = 0x101000
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("klosdbg.targets.rsp_control._STEP_PATIENCE", 0.05)
+    monkeypatch.setattr(rsp_control, "_STEP_PATIENCE", 0.05)
 
 
 @contextmanager
@@ -30,8 +31,14 @@ def late(registers: str, *, executed: bool) -> Iterator[tuple[FakeStub, RspPorts
         general = b"00000001" if again or executed else general
         return [encode(b"T05thread:01;")] if again else []
 
+    def interrupted(_request: bytes) -> list[bytes]:
+        # The next step is answered, which may take longer than the patience that is tested.
+        rsp_control._STEP_PATIENCE = 20.0
+        return [encode(b"T02thread:01;")]
+
     answers = {
         b"s": step,
+        b"\x03": interrupted,
         b"g": lambda _: [encode(general + b"00000000")],
         command("info registers"): printed(registers),
     }
