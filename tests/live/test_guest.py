@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests import bochs
 from tests.build import make
+from tests.live.driver import driving
 from tests.live.klos import DETERMINISTIC, GUEST, IMAGE, console, rows
 from tests.live.tiny import needs_qemu
 
@@ -81,4 +82,15 @@ def test_the_same_seed_gives_the_same_console() -> None:
     first, second = (console(f"seed=5 {ALL}", *DETERMINISTIC) for _ in range(2))
     assert first == second
     assert "KLOS: " in first
-    assert console(f"seed=6 {ALL}", *DETERMINISTIC) != first
+
+
+def test_the_seed_decides_where_dsos_is() -> None:
+    assert dsos(5) == dsos(5) != dsos(6)
+
+
+def dsos(seed: int) -> int:
+    with driving(IMAGE, append=f"seed={seed}") as driver:
+        driver.line("until klos_ready")
+        found = driver.models("klos")["dsos"]
+    assert isinstance(found, int)
+    return found
