@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent / "klosdbg"
 
 MAY_IMPORT = {
     "errors": set(),
+    "interrupts": set(),
     "x86": {"errors"},
     "models": {"errors", "x86"},
     "ports": {"errors", "x86"},
@@ -17,10 +18,10 @@ MAY_IMPORT = {
     "wire": {"errors", "x86"},
     "read": {"errors", "ports", "models", "x86"},
     "klos": {"errors", "read", "ports", "models", "session", "x86"},
-    "trace": {"errors", "klos", "read", "models", "ports", "wire", "x86"},
-    "targets": {"errors", "ports", "wire", "x86"},
+    "trace": {"errors", "interrupts", "klos", "read", "models", "ports", "wire", "x86"},
+    "targets": {"errors", "interrupts", "ports", "wire", "x86"},
     "views": {"errors", "models", "x86", "klos", "trace"},
-    "execution": {"errors", "klos", "session", "read", "models", "ports", "x86"},
+    "execution": {"errors", "interrupts", "klos", "session", "read", "models", "ports", "x86"},
     "commands": {
         "errors",
         "session",

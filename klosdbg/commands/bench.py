@@ -2,6 +2,7 @@
 
 import time
 from argparse import Namespace
+from collections import deque
 from collections.abc import Iterator
 
 from klosdbg.commands.base import command
@@ -137,5 +138,5 @@ def _wait(control: RunControl, source: RingRecorder | None) -> None:
             return
         except TargetTimeout:
             if source is not None:
-                source.poll()
+                deque(source.poll(), maxlen=0)
     raise CommandError(f"the guest did not finish its work in {_PATIENCE:g} s")

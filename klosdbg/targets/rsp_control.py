@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Protocol
 
 from klosdbg.errors import TargetError, TargetLost, TargetTimeout
+from klosdbg.interrupts import interrupts_deferred
 from klosdbg.ports import StopEvent, StopReason
-from klosdbg.targets.interrupts import interrupts_deferred
 from klosdbg.targets.rsp_link import REPLY_TIMEOUT
 from klosdbg.targets.rsp_stub import RspStub
 from klosdbg.wire.rsp_replies import StopReply, parse_stop

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from klosdbg.errors import ProtocolError, TargetLost, UsageError
-from klosdbg.targets.interrupts import interrupts_deferred
+from klosdbg.interrupts import interrupts_deferred
 from klosdbg.wire.rsp import (
     INTERRUPT,
     BadPacket,

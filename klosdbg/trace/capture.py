@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.abi import KlosRelocation
 from klosdbg.klos.constants import Cause
 from klosdbg.klos.find import SYMBOL, find_by_symbol, find_klos, read_array
@@ -128,9 +129,9 @@ class Capture:
     def poll(self) -> None:
         """Record what the guest printed and which relocations it made since the last time."""
         self._polled = self.seconds
-        with suppress(KlosdbgError):
+        with interrupts_deferred, suppress(KlosdbgError):
             self._poll_console()
-        with suppress(KlosdbgError):
+        with interrupts_deferred, suppress(KlosdbgError):
             self._poll_relocations()
 
     @property

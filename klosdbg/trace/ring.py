@@ -2,7 +2,7 @@
 
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, TargetRunning
@@ -60,38 +60,33 @@ class RingRecorder:
         """Take no stop: none is wanted here."""
         return False
 
-    def poll(self) -> list[Event]:
+    def poll(self) -> Iterator[Event]:
         """Take what has ended since the last time, in order of ``seq``; what ends meanwhile waits.
 
         At most a ring full, so that whoever waits for the guest gets to look at the clock.
         """
-        if self._facts is None:
-            return []
-        self._fetch(self._facts, waiting=True)
-        taken = self._take(self._facts, min(len(self._copied), self._facts.info.events.count))
+        facts = self._facts
+        if facts is None:
+            return
+        self._fetch(facts, waiting=True)
+        for done in range(min(len(self._copied), facts.info.events.count)):
+            if done % _FETCH_EVERY == _FETCH_EVERY - 1:
+                self._fetch(facts, waiting=True)
+            yield self._event(facts, self._copied.popleft())
         self.interval = 0.0 if self._copied else _INTERVAL
-        return taken
 
-    def stop(self) -> Iterable[Event]:
+    def stop(self) -> Iterator[Event]:
         """Copy what is left, and leave the ring's switch as it was found; events are built later.
 
         Whoever has enough need not wait for those that came meanwhile.
         """
         facts, self._facts = self._facts, None
         if facts is None:
-            return ()
+            return iter(())
         self._fetch(facts, waiting=False)
         if self._switched_on:
             self._switch(facts, 0)
         return (self._event(facts, entry) for entry in self._copied)
-
-    def _take(self, facts: KlosFacts, count: int) -> list[Event]:
-        events = []
-        for done in range(count):
-            if done % _FETCH_EVERY == _FETCH_EVERY - 1:
-                self._fetch(facts, waiting=True)
-            events.append(self._event(facts, self._copied.popleft()))
-        return events
 
     def _fetch(self, facts: KlosFacts, waiting: bool) -> None:
         """Copy entries up to the newest; ``waiting`` leaves off at one that is being filled."""

@@ -1,6 +1,7 @@
 """The stopping recorder: breakpoints at stubs and far transfers, and no others."""
 
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -58,7 +59,7 @@ class StoppingRecorder:
         self._idt = LiveIdt(target)
         self._stops: Stops | None = None
         self._armed: set[int] = set()
-        self._ended: list[MakesEvent] = []
+        self._ended: deque[MakesEvent] = deque()
         self.place: int | None = None
         self.stops = 0
 
@@ -92,12 +93,12 @@ class StoppingRecorder:
         self._arm(self._stops.wanted)
         return wanted
 
-    def poll(self) -> list[Event]:
+    def poll(self) -> Iterator[Event]:
         """Build the events that have ended; the guest may run meanwhile."""
-        ended, self._ended = self._ended, []
-        return [self._named(make()) for make in ended]
+        while self._ended:
+            yield self._named(self._ended.popleft()())
 
-    def stop(self) -> list[Event]:
+    def stop(self) -> Iterator[Event]:
         """Take the breakpoints away; return the events that are left, those under way as well."""
         if self._stops is not None:
             self._ended += self._stops.drop()

@@ -1,11 +1,12 @@
 """A recording under way: a recorder, a filter, a limit, and the events so far."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.find import booted_klos
 from klosdbg.models import Stop
 from klosdbg.ports import StopEvent, Symbols, Target
@@ -40,11 +41,11 @@ class EventSource(Protocol):
     def handle(self, event: StopEvent) -> bool:
         """Take a stop: tell whether it was wanted here."""
 
-    def poll(self) -> list[Event]:
-        """Return what has ended since the last time."""
+    def poll(self) -> Iterator[Event]:
+        """Yield what has ended since the last time; what is not taken is yielded the next time."""
 
-    def stop(self) -> Iterable[Event]:
-        """End; return what is left."""
+    def stop(self) -> Iterator[Event]:
+        """End at once, and yield what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,9 @@ class Tracer:
 
     def stop(self, end: End = "asked") -> Recorded:
         """End the recording; the guest has to be stopped where the recorder stops it."""
-        self._keep(self._source.stop())
+        with interrupts_deferred:
+            left = self._source.stop()
+        self._keep(left)
         return self.state(end)
 
     def state(self, end: End = "running") -> Recorded:
@@ -151,15 +154,18 @@ class Tracer:
             self._kept, self._seen, source.lost, seconds, source.stops, source.kind, end
         )
 
-    def _keep(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if self.full:
-                return
-            self._seen += 1
-            named = with_name(event, self._names)
-            if self._wanted.wants(named):
-                self._kept += 1
-                self._take(named)
+    def _keep(self, events: Iterator[Event]) -> None:
+        while not self.full:
+            # Ctrl-C comes before an event is taken from the recorder, or when it has been kept.
+            with interrupts_deferred:
+                event = next(events, None)
+                if event is None:
+                    return
+                self._seen += 1
+                named = with_name(event, self._names)
+                if self._wanted.wants(named):
+                    self._kept += 1
+                    self._take(named)
 
 
 def with_name(event: Event, names: Mapping[int, str]) -> Event:

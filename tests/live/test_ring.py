@@ -1,6 +1,8 @@
 """The ring recorder on a guest in a hurry: nothing is lost, everybody has a name."""
 
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from itertools import count
 
@@ -14,6 +16,7 @@ from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("events")]
 SHORT_LIVED = 40
+MOST_NESTED = 4
 COUNT = re.compile(r"recorded: (\d+) events")
 
 
@@ -42,6 +45,24 @@ def test_a_whole_selftest_loses_nothing() -> None:
     assert list(map(int, numbers)) == list(range(first, first + int(found[1])))
     assert '"process": null, "pid": 0' in done.out
     assert re.findall(r'"process": null, "pid": [1-9]\d*', done.out) == []
+
+
+def test_ctrl_c_loses_nothing_that_is_not_told() -> None:
+    """Klosdbg is busy all the time. What the guest was about is neither recorded nor lost."""
+    main = threading.main_thread().ident
+    assert main is not None
+    with driving(KLOS, append="seed=7 run=touch:1000000") as driver:
+        driver.session.interactive = True
+        driver.line("until klos_ready")
+        for pause in (0.5, 0.6, 0.7):
+            before = driver.models("klos")["event_count"]
+            threading.Timer(pause, signal.pthread_kill, [main, signal.SIGINT]).start()
+            said = driver.line("events record --ring -n 1000000")
+            assert "recorded until Ctrl-C" in said
+            lost = sum(map(int, re.findall(r"(\d+) more were overwritten", said)))
+            numbers = [event.seq for event in driver.session.events]
+            assert numbers == sorted(set(numbers))
+            assert 0 <= numbers[-1] - before - len(numbers) - lost <= MOST_NESTED
 
 
 def test_processes_that_are_gone_keep_their_names(counted: Driver) -> None:

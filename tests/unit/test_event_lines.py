@@ -105,8 +105,8 @@ class Source:
     def start(self) -> None:
         pass
 
-    def poll(self) -> list[Event]:
-        return [SWITCH, BARE]
+    def poll(self) -> Iterator[Event]:
+        return iter([SWITCH, BARE])
 
 
 def test_a_recording_has_the_names_too() -> None:

@@ -1,0 +1,47 @@
+"""Ctrl-C in the middle of a recorder's work: what the guest has told is told once, and whole."""
+
+import signal
+from types import MethodType
+
+import pytest
+from klosdbg.trace.event import Event, Place
+from klosdbg.trace.filters import EventFilter
+from klosdbg.trace.tracer import Tracer
+from tests.unit.test_event_model import ENTRIES, Facts, Memory, happen, ring_of
+
+MIDDLE = ENTRIES // 2
+
+
+class Building(Facts):
+    """Ctrl-C comes while an event is built."""
+
+    built = 0
+
+    def source(self, *frame: object) -> Place:
+        self.built += 1
+        if self.built == MIDDLE:
+            signal.raise_signal(signal.SIGINT)
+        return super().source(*frame)
+
+
+@pytest.mark.parametrize("facts", [Facts, Building], ids=["kept", "built"])
+def test_ctrl_c_loses_no_event(facts: type[Facts]) -> None:
+    memory = Memory({})
+    source = ring_of(memory)
+    source.start = MethodType(lambda _: None, source)  # type: ignore[method-assign]
+    source._facts = facts(memory)  # type: ignore[assignment]
+    numbers: list[int] = []
+
+    def keep(event: Event) -> None:
+        if facts is Facts and event.seq == MIDDLE:
+            signal.raise_signal(signal.SIGINT)
+        numbers.append(event.seq)
+
+    tracer = Tracer(source, EventFilter(), None, keep)
+    happen(memory, *range(1, ENTRIES + 1), newest=ENTRIES)
+    with pytest.raises(KeyboardInterrupt):
+        tracer.poll()
+    assert numbers == [*range(1, MIDDLE + 1)]
+    tracer.stop()
+    assert numbers == [*range(1, ENTRIES + 1)]
+    assert (tracer.state().kept, tracer.state().lost) == (ENTRIES, 0)
