@@ -21,6 +21,7 @@ from klosdbg.x86.vectors import parse_vector
 _SLICE = 1.0
 _GLANCE = 0.1
 _VECTORS = 256
+_TO_COME = "{} more events to come: Ctrl-C leaves them out"
 
 
 def vector(word: str) -> int:
@@ -122,7 +123,7 @@ def stop_tracer(session: Session, end: End) -> Recorded:
         tracer.handle(session.control.interrupt())
     session.tracer = None
     try:
-        recorded = tracer.stop(end)
+        recorded = tracer.stop(end, lambda left: session.progress(_TO_COME.format(left)))
     finally:
         session.events.sort(key=lambda event: event.seq)
     if was_running:
@@ -183,7 +184,8 @@ def _progress(state: Recorded) -> str:
 
 def _warn_interrupted(session: Session, recorded: Recorded) -> None:
     of_seen = f" of {recorded.seen} seen" if recorded.seen != recorded.kept else ""
-    session.warn(f"recorded until Ctrl-C: {recorded.kept} events{of_seen}")
+    left_out = f", {recorded.left_out} more left out" if recorded.left_out else ""
+    session.warn(f"recorded until Ctrl-C: {recorded.kept} events{of_seen}{left_out}")
 
 
 def _slice(session: Session, began: float) -> float:

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from klosdbg.klos.abi import KlosInfo, KlosName, KlosProcess
@@ -24,6 +24,7 @@ _OFFSETS = {m.name: m.offset for m in members(KlosInfo)}
 _RUNNING = struct.Struct("<III")
 _IDS = struct.Struct("<II")
 _TSS_ESP0 = 4
+_MOST_SYMBOLS = 4096
 
 
 class Running(NamedTuple):
@@ -50,7 +51,7 @@ class KlosFacts:
         self._target = target
         self._at_stop = at_stop or target.linear_at_stop or target.linear
         self._last_thread = 0
-        self._symbols = symbols
+        self._symbol = lru_cache(_MOST_SYMBOLS)(symbols.name) if symbols else None
         self._names: dict[int, str | None] = {}
         self._stubs = read_numbers(target, self.info.stubs, 4, "stubs")
         self._running_at = self.offset("event_depth"), _RUNNING.size
@@ -63,7 +64,7 @@ class KlosFacts:
 
     def symbol(self, address: int) -> str | None:
         """Name a linear address."""
-        return self._symbols.name(address) if self._symbols else None
+        return self._symbol(address) if self._symbol else None
 
     def process(self, pid: int) -> str | None:
         """Name a process; pids are never used twice, so what was read once stays true."""

@@ -3,7 +3,6 @@
 import struct
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 
 from klosdbg.errors import CommandError, TargetRunning
 from klosdbg.klos.abi import KlosEvent
@@ -17,6 +16,8 @@ from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, error_code_of
 _INTERVAL = 0.01
 _FETCH_EVERY = 128
 _PAGE_FAULT = 14
+# Plain numbers: an enumeration's own & makes an object each time.
+_FLUSHED, _EOI, _IDLE = int(Flag.FLUSHED), int(Flag.EOI), int(Flag.IDLE)
 _SEQ = struct.Struct("<I")
 """The first member of an entry."""
 
@@ -30,14 +31,13 @@ class RingRecorder:
 
     kind: Recorder = "ring"
     interval: float | None = _INTERVAL
-    ended = 0
     place: int | None = None
 
     def __init__(self, target: Target, symbols: Symbols | None) -> None:
         self._target = target
         self._symbols = symbols
         self._facts: KlosFacts | None = None
-        self._out: Transfer | None = None
+        self._lret: int | None = None
         self._copied: deque[bytes] = deque()
         self._next = 1
         self._switched_on = False
@@ -50,11 +50,16 @@ class RingRecorder:
         ring = facts.info.events
         if ring.entry_size < size_of(KlosEvent) or not ring.count:
             raise CommandError("klos_info.events makes no sense: see 'klos'")
-        self._out = _outward(discover(self._target))
+        self._lret = _far_return(discover(self._target))
         if not self._number(facts, "events_on"):
             self._switch(facts, 1)
             self._switched_on = True
         self._next = self._number(facts, "event_count") + 1
+
+    @property
+    def ended(self) -> int:
+        """How many events have been copied and not yet been made."""
+        return len(self._copied)
 
     def handle(self, _event: StopEvent) -> bool:
         """Take no stop: none is wanted here."""
@@ -86,7 +91,11 @@ class RingRecorder:
         self._fetch(facts, waiting=False)
         if self._switched_on:
             self._switch(facts, 0)
-        return (self._event(facts, entry) for entry in self._copied)
+        return self._rest(facts)
+
+    def _rest(self, facts: KlosFacts) -> Iterator[Event]:
+        while self._copied:
+            yield self._event(facts, self._copied.popleft())
 
     def _fetch(self, facts: KlosFacts, waiting: bool) -> None:
         """Copy entries up to the newest; ``waiting`` leaves off at one that is being filled."""
@@ -121,14 +130,6 @@ class RingRecorder:
         origin = ORIGINS.get(entry.origin, "program")
         source = facts.source(origin, entry.cs, entry.eip, entry.ss, entry.esp)
         stub = facts.stub(entry.vector)
-        out = self._out and replace(
-            self._out,
-            eip=entry.handler,
-            cs=facts.info.csos,
-            ss=entry.handler_ss,
-            esp=entry.handler_esp,
-            esp0=entry.esp0,
-        )
         return Event(
             seq=entry.seq,
             time=Time(entry.time_stub, "tsc"),
@@ -136,11 +137,11 @@ class RingRecorder:
             error_code=error_code_of(entry.vector, entry.error_code),
             source=source,
             stub=stub,
-            out=out,
+            out=self._outward(facts, entry),
             handler=entry.handler,
             back=facts.back(),
-            tlb_flush=bool(entry.flags & Flag.FLUSHED),
-            eoi=bool(entry.flags & Flag.EOI),
+            tlb_flush=bool(entry.flags & _FLUSHED),
+            eoi=bool(entry.flags & _EOI),
             resumed=self._resumed(facts, entry, source.eip),
             depth=entry.depth,
             process=facts.process(entry.pid),
@@ -154,8 +155,14 @@ class RingRecorder:
             handler_symbol=facts.symbol(entry.handler),
         )
 
+    def _outward(self, facts: KlosFacts, entry: KlosEvent) -> Transfer | None:
+        if self._lret is None:
+            return None
+        stack = entry.handler_ss, entry.handler_esp, entry.esp0
+        return Transfer("lret", self._lret, 0, 3, facts.info.csos, entry.handler, *stack)
+
     def _resumed(self, facts: KlosFacts, entry: KlosEvent, hit: int) -> Resumed:
-        idle = bool(entry.flags & Flag.IDLE)
+        idle = bool(entry.flags & _IDLE)
         place = facts.resumed_at(idle, facts.info.csos, entry.resumed_eip)
         changed = (place.eip, entry.resumed_tid) != (hit, entry.tid)
         name = facts.process(entry.resumed_pid)
@@ -172,6 +179,5 @@ class RingRecorder:
         self._target.linear_writer.write(facts.offset("events_on"), value.to_bytes(4, "little"))
 
 
-def _outward(paths: EventPaths) -> Transfer | None:
-    out = next((e for e in paths.outward if e.kind == "lret"), None)
-    return None if out is None else Transfer(out.kind, out.address, 0, 3, 0, 0)
+def _far_return(paths: EventPaths) -> int | None:
+    return next((exit.address for exit in paths.outward if exit.kind == "lret"), None)

@@ -73,7 +73,7 @@ class StoppingRecorder:
 
     @property
     def ended(self) -> int:
-        """How many events have ended since the last ``poll``."""
+        """How many events have ended, and have not yet been made."""
         return len(self._ended)
 
     def handle(self, event: StopEvent) -> bool:

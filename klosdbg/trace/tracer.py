@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal, Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError
@@ -16,6 +17,7 @@ from klosdbg.trace.ring import RingRecorder
 from klosdbg.trace.stopping import StoppingRecorder
 
 MOST_EVENTS = 1_000_000
+_BATCH = 8192
 End = Literal["running", "limit", "asked", "stop", "time-out", "interrupt"]
 
 
@@ -33,7 +35,7 @@ class EventSource(Protocol):
 
     @property
     def ended(self) -> int:
-        """How many events have ended at stops since the last ``poll``."""
+        """How many events have ended, and are to be yielded."""
 
     def start(self) -> None:
         """Begin with the next event."""
@@ -52,7 +54,8 @@ class EventSource(Protocol):
 class Recorded:
     """How a recording went: events kept and seen, those lost, seconds, stops, and why it ended.
 
-    What came after the last that was asked for is not looked at.
+    What came after the last that was asked for is not looked at. ``left_out`` counts what Ctrl-C
+    kept from being looked at.
     """
 
     kept: int
@@ -62,6 +65,7 @@ class Recorded:
     stops: int
     recorder: Recorder
     end: End
+    left_out: int = 0
 
     @property
     def rate(self) -> float:
@@ -140,12 +144,24 @@ class Tracer:
         """Fetch what has ended since the last time."""
         self._keep(self._source.poll())
 
-    def stop(self, end: End = "asked") -> Recorded:
-        """End the recording; the guest has to be stopped where the recorder stops it."""
-        with interrupts_deferred:
-            left = self._source.stop()
-        self._keep(left)
-        return self.state(end)
+    def stop(self, end: End = "asked", tell: Callable[[int], None] | None = None) -> Recorded:
+        """End the recording; the guest has to be stopped where the recorder stops it.
+
+        ``tell`` is told how many events are to be kept still, which may take long: one more Ctrl-C
+        leaves them out where Ctrl-C was the ``end``.
+        """
+        try:
+            with interrupts_deferred:
+                left = self._source.stop()
+            while self._source.ended and not self.full:
+                if tell and self._source.ended > _BATCH:
+                    tell(self._source.ended)
+                self._keep(islice(left, _BATCH))
+        except KeyboardInterrupt:
+            if end != "interrupt":
+                raise
+        left_out = 0 if self.full else self._source.ended
+        return replace(self.state(end), left_out=left_out)
 
     def state(self, end: End = "running") -> Recorded:
         """Tell how it goes."""

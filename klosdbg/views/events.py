@@ -259,6 +259,8 @@ def _(model: Recorded, style: Style) -> str:
         shown += f", {model.stops} stops"
     if model.lost:
         shown += "\n" + style.paint("yellow", f"{model.lost} more were overwritten unread")
+    if model.left_out:
+        shown += "\n" + style.paint("yellow", f"{model.left_out} more were left out, at Ctrl-C")
     return shown
 
 
@@ -268,7 +270,7 @@ def _(model: Recorded, _style: Style) -> dict[str, object]:
         "schema": "klosdbg/recording/1",
         "events": model.kept,
         "seen": model.seen,
-        "lost": model.lost,
+        "lost": model.lost + model.left_out,
         "seconds": round(model.seconds, 6),
         "stops": model.stops,
         "recorder": model.recorder,

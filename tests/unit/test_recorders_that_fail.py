@@ -31,7 +31,7 @@ class Tracer:
     def poll(self) -> None:
         self._act()
 
-    def stop(self, end: str) -> None:
+    def stop(self, end: str, _tell: object) -> None:
         self.ended.append(end)
 
     def _act(self) -> bool:

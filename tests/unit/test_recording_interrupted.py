@@ -45,3 +45,15 @@ def test_ctrl_c_loses_no_event(facts: type[Facts]) -> None:
     tracer.stop()
     assert numbers == [*range(1, ENTRIES + 1)]
     assert (tracer.state().kept, tracer.state().lost) == (ENTRIES, 0)
+
+
+def test_a_second_ctrl_c_leaves_out_what_is_to_come() -> None:
+    memory = Memory({})
+    source = ring_of(memory)
+    source.start = MethodType(lambda _: None, source)  # type: ignore[method-assign]
+    source._facts = Building(memory)  # type: ignore[assignment]
+    tracer = Tracer(source, EventFilter(), None, lambda _: None)
+    happen(memory, *range(1, ENTRIES + 1), newest=ENTRIES)
+    recorded = tracer.stop("interrupt")
+    assert (recorded.kept, recorded.lost, recorded.left_out) == (MIDDLE, 0, ENTRIES - MIDDLE)
+    assert recorded.end == "interrupt"
