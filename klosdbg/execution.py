@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, MemoryFault, TargetTimeout
-from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.names import current_info
 from klosdbg.models import Stop
 from klosdbg.ports import StopEvent
@@ -102,13 +101,9 @@ def wait_for_event(session: Session, timeout: float | None) -> StopEvent | None:
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         event = _wait_or_poll(session, deadline)
-        if event is None:
-            return None
-        # After Ctrl-C the last stop is looked at: not one that a recorder has taken already.
-        with interrupts_deferred:
-            if not passes(session, event):
-                return event
-            session.control.resume()
+        if event is None or not passes(session, event):
+            return event
+        session.control.resume()
 
 
 def _wait_or_poll(session: Session, deadline: float | None) -> StopEvent | None:

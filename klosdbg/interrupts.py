@@ -1,4 +1,4 @@
-"""Hold Ctrl-C back while bytes are on their way, so that it never cuts an exchange in two."""
+"""Hold Ctrl-C back while something is done that it must not cut in two, such as an exchange."""
 
 import signal
 import threading

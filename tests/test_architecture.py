@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "trace": {"errors", "interrupts", "klos", "read", "models", "ports", "wire", "x86"},
     "targets": {"errors", "interrupts", "ports", "wire", "x86"},
     "views": {"errors", "models", "x86", "klos", "trace"},
-    "execution": {"errors", "interrupts", "klos", "session", "read", "models", "ports", "x86"},
+    "execution": {"errors", "klos", "session", "read", "models", "ports", "x86"},
     "commands": {
         "errors",
+        "interrupts",
         "session",
         "execution",
         "klos",

@@ -3,9 +3,11 @@
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import suppress
 
-from klosdbg.errors import CommandError, KlosdbgError, TargetTimeout, UsageError
+from klosdbg.errors import CommandError, KlosdbgError, TargetLost, TargetTimeout, UsageError
 from klosdbg.execution import stop_here, wait_for_event
+from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.vectors import own_names
 from klosdbg.models import Stop
@@ -21,7 +23,7 @@ from klosdbg.x86.vectors import parse_vector
 _SLICE = 1.0
 _GLANCE = 0.1
 _VECTORS = 256
-_TO_COME = "{} more events to come: Ctrl-C leaves them out"
+_TO_COME = "{} more events to come"
 
 
 def vector(word: str) -> int:
@@ -118,16 +120,20 @@ def stop_tracer(session: Session, end: End) -> Recorded:
     tracer = session.tracer
     if tracer is None:
         raise CommandError("no events are being recorded: 'events start' begins")
+    session.tracer = None
     was_running = tracer.stopping and session.control.running
     if was_running:
         tracer.handle(session.control.interrupt())
-    session.tracer = None
+    hint = ": Ctrl-C leaves them out" if end == "interrupt" else ""
     try:
-        recorded = tracer.stop(end, lambda left: session.progress(_TO_COME.format(left)))
+        recorded = tracer.stop(end, lambda left: session.progress(_TO_COME.format(left) + hint))
+    except KeyboardInterrupt:
+        _warn_interrupted(session, tracer.state("interrupt"))
+        raise
     finally:
         session.events.sort(key=lambda event: event.seq)
-    if was_running:
-        session.control.resume()
+        if was_running:
+            session.control.resume()
     return recorded
 
 
@@ -143,15 +149,15 @@ def record(session: Session) -> Finished:
     except TargetTimeout:
         end = "time-out"
     except KeyboardInterrupt:
-        _halt(session)
+        _halt_after_ctrl_c(session)
         recorded = stop_tracer(session, "interrupt")
         if session.interactive:
             return Finished(recorded)
         _warn_interrupted(session, recorded)
         raise
     except KlosdbgError:
-        session.tracer = None
-        session.events.sort(key=lambda event: event.seq)
+        with suppress(KlosdbgError):
+            stop_tracer(session, "stop")
         raise
     if not was_running:
         _halt(session)
@@ -184,8 +190,9 @@ def _progress(state: Recorded) -> str:
 
 def _warn_interrupted(session: Session, recorded: Recorded) -> None:
     of_seen = f" of {recorded.seen} seen" if recorded.seen != recorded.kept else ""
+    lost = f", {recorded.lost} more overwritten unread" if recorded.lost else ""
     left_out = f", {recorded.left_out} more left out" if recorded.left_out else ""
-    session.warn(f"recorded until Ctrl-C: {recorded.kept} events{of_seen}{left_out}")
+    session.warn(f"recorded until Ctrl-C: {recorded.kept} events{of_seen}{lost}{left_out}")
 
 
 def _slice(session: Session, began: float) -> float:
@@ -195,9 +202,17 @@ def _slice(session: Session, began: float) -> float:
 
 
 def _halt(session: Session) -> None:
-    if session.control.running and session.tracer is not None:
-        session.tracer.handle(session.control.interrupt())
+    if session.control.running:
+        event = session.control.interrupt()
+        if session.tracer is not None and session.tracer.stopping:
+            session.tracer.handle(event)
     session.in_background = False
+
+
+def _halt_after_ctrl_c(session: Session) -> None:
+    """Stop the guest; an impatient second one does not keep the recording from its end."""
+    with suppress(KeyboardInterrupt, TargetLost), interrupts_deferred:
+        _halt(session)
 
 
 def _finished(session: Session, recorded: Recorded, stop: Stop | None) -> Finished:
@@ -231,7 +246,7 @@ def follow(session: Session) -> Iterator[EventHeading | EventRow]:
                 return
     except KeyboardInterrupt:
         if not was_running:
-            _halt(session)
+            _halt_after_ctrl_c(session)
         if session.tracer is not None:
             _warn_interrupted(session, stop_tracer(session, "interrupt"))
         raise

@@ -118,6 +118,8 @@ class Server:
 
     def serve(self, seconds: float) -> None:
         """Serve every client once, waiting at most so long for one that has something to say."""
+        if self._stopping and any(client.busy for client in self.hub.clients):
+            raise KeyboardInterrupt
         for client in self.hub.clients:
             self._watch(client)
         newcomers = False

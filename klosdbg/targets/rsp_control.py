@@ -92,7 +92,7 @@ class RspControl:
             event = self._step_awake() if self._waits(before) else self._step()
             if event.reason == "interrupt" and not self._read_cpu().hlt:
                 # Only a busy host takes a second for an instruction that waits for nothing.
-                event = self._last = _STEPPED
+                event = self._last = StopEvent("step", _SIGTRAP)
             if event.reason != "step" or self._stub.ask(b"g") != before:
                 break
         return event

@@ -3,8 +3,9 @@
 import struct
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
-from klosdbg.errors import CommandError, TargetRunning
+from klosdbg.errors import CommandError, TargetLost, TargetRunning
 from klosdbg.klos.abi import KlosEvent
 from klosdbg.klos.constants import Event as Flag
 from klosdbg.klos.layout import decode, size_of
@@ -88,9 +89,11 @@ class RingRecorder:
         facts, self._facts = self._facts, None
         if facts is None:
             return iter(())
-        self._fetch(facts, waiting=False)
-        if self._switched_on:
-            self._switch(facts, 0)
+        # What has been copied is whole, whatever became of the guest.
+        with suppress(TargetLost):
+            self._fetch(facts, waiting=False)
+            if self._switched_on:
+                self._switch(facts, 0)
         return self._rest(facts)
 
     def _rest(self, facts: KlosFacts) -> Iterator[Event]:

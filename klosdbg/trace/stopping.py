@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Protocol
 
-from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.errors import CommandError, KlosdbgError, TargetLost
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
 from klosdbg.trace.beside_core import StopsBesideCore
 from klosdbg.trace.discovery import EventPaths, discover
@@ -103,7 +103,8 @@ class StoppingRecorder:
         if self._stops is not None:
             self._ended += self._stops.drop()
         self._stops = None
-        self._arm(frozenset())
+        with suppress(TargetLost):
+            self._arm(frozenset())
         return self.poll()
 
     def _follow(self, stops: PlainStops) -> None:

@@ -108,6 +108,9 @@ class Tracer:
         self._began = time.monotonic()
         self._seen = 0
         self._kept = 0
+        self._over = False
+        self._taken: StopEvent | None = None
+        self._was_wanted = False
         source.start()
 
     @property
@@ -135,7 +138,12 @@ class Tracer:
 
         What it ends is kept by the next ``poll``, but at once where that could be enough.
         """
-        wanted = self._source.handle(event)
+        with interrupts_deferred:
+            # After Ctrl-C, the last stop is asked for once more.
+            if event is not self._taken:
+                self._was_wanted = self._source.handle(event)
+                self._taken = event
+        wanted = self._was_wanted
         if not wanted or self._kept + self._source.ended >= self._limit:
             self.poll()
         return wanted
@@ -150,38 +158,41 @@ class Tracer:
         ``tell`` is told how many events are to be kept still, which may take long: one more Ctrl-C
         leaves them out where Ctrl-C was the ``end``.
         """
+        self._over = True
         try:
             with interrupts_deferred:
                 left = self._source.stop()
-            while self._source.ended and not self.full:
-                if tell and self._source.ended > _BATCH:
+            while not self.full and self._keep(islice(left, _BATCH)):
+                if tell and self._source.ended:
                     tell(self._source.ended)
-                self._keep(islice(left, _BATCH))
         except KeyboardInterrupt:
             if end != "interrupt":
                 raise
-        left_out = 0 if self.full else self._source.ended
-        return replace(self.state(end), left_out=left_out)
+        return self.state(end)
 
     def state(self, end: End = "running") -> Recorded:
         """Tell how it goes."""
         source, seconds = self._source, time.monotonic() - self._began
+        left_out = source.ended if self._over and not self.full else 0
         return Recorded(
-            self._kept, self._seen, source.lost, seconds, source.stops, source.kind, end
+            self._kept, self._seen, source.lost, seconds, source.stops, source.kind, end, left_out
         )
 
-    def _keep(self, events: Iterator[Event]) -> None:
+    def _keep(self, events: Iterator[Event]) -> bool:
+        """Keep those that are wanted until it is full; tell whether there were any."""
+        before = self._seen
         while not self.full:
             # Ctrl-C comes before an event is taken from the recorder, or when it has been kept.
             with interrupts_deferred:
                 event = next(events, None)
                 if event is None:
-                    return
+                    break
                 self._seen += 1
                 named = with_name(event, self._names)
                 if self._wanted.wants(named):
                     self._kept += 1
                     self._take(named)
+        return self._seen > before
 
 
 def with_name(event: Event, names: Mapping[int, str]) -> Event:
