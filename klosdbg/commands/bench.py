@@ -2,7 +2,6 @@
 
 import time
 from argparse import Namespace
-from collections import deque
 from collections.abc import Iterator
 
 from klosdbg.commands.base import command
@@ -138,5 +137,6 @@ def _wait(control: RunControl, source: RingRecorder | None) -> None:
             return
         except TargetTimeout:
             if source is not None:
-                deque(source.poll(), maxlen=0)
+                for _event in source.poll():
+                    pass
     raise CommandError(f"the guest did not finish its work in {_PATIENCE:g} s")

@@ -3,7 +3,7 @@
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost, TargetTimeout, UsageError
 from klosdbg.execution import stop_here, wait_for_event
@@ -23,7 +23,6 @@ from klosdbg.x86.vectors import parse_vector
 _SLICE = 1.0
 _GLANCE = 0.1
 _VECTORS = 256
-_TO_COME = "{} more events to come"
 
 
 def vector(word: str) -> int:
@@ -121,20 +120,30 @@ def stop_tracer(session: Session, end: End) -> Recorded:
     if tracer is None:
         raise CommandError("no events are being recorded: 'events start' begins")
     session.tracer = None
-    was_running = tracer.stopping and session.control.running
-    if was_running:
-        tracer.handle(session.control.interrupt())
     hint = ": Ctrl-C leaves them out" if end == "interrupt" else ""
     try:
-        recorded = tracer.stop(end, lambda left: session.progress(_TO_COME.format(left) + hint))
+        with _held(session, tracer):
+            return tracer.stop(
+                end, lambda left: session.progress(f"{left} more events to come{hint}")
+            )
     except KeyboardInterrupt:
         _warn_interrupted(session, tracer.state("interrupt"))
         raise
     finally:
         session.events.sort(key=lambda event: event.seq)
+
+
+@contextmanager
+def _held(session: Session, tracer: Tracer) -> Iterator[None]:
+    """Stop a running guest meanwhile, where the recorder stops it."""
+    was_running = tracer.stopping and session.control.running
+    if was_running:
+        tracer.handle(session.control.interrupt())
+    try:
+        yield
+    finally:
         if was_running:
             session.control.resume()
-    return recorded
 
 
 def record(session: Session) -> Finished:

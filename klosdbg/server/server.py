@@ -119,6 +119,7 @@ class Server:
     def serve(self, seconds: float) -> None:
         """Serve every client once, waiting at most so long for one that has something to say."""
         if self._stopping and any(client.busy for client in self.hub.clients):
+            # Inside of a client's command, which may wait for the guest for ever.
             raise KeyboardInterrupt
         for client in self.hub.clients:
             self._watch(client)

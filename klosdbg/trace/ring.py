@@ -183,4 +183,4 @@ class RingRecorder:
 
 
 def _far_return(paths: EventPaths) -> int | None:
-    return next((exit.address for exit in paths.outward if exit.kind == "lret"), None)
+    return next((way.address for way in paths.outward if way.kind == "lret"), None)

@@ -39,7 +39,8 @@ def from_debian(package: str, wanted: str) -> Path:
         got = subprocess.run(["apt-get", "download", name], cwd=CACHE, capture_output=True)
         archives = sorted(CACHE.glob(f"{name}_*.deb"))
         if got.returncode or not archives:
-            pytest.skip(f"apt-get download {name} failed: {got.stderr.decode()[-100:]!r}")
+            said = got.stderr.decode(errors="replace").strip().splitlines() or ["no such package"]
+            pytest.skip(f"cannot fetch Debian's {name}: {said[-1]} (apt-get update, network?)")
         subprocess.run(["dpkg-deb", "-x", str(archives[-1]), str(CACHE / package)], check=True)
         found = sorted(CACHE.glob(f"{package}/boot/{wanted}"))
     return found[-1]
