@@ -37,16 +37,21 @@ class RspPorts:
     target: Target
 
 
-def open_rsp(spec: str, *, resets: Resets | None = None, was_running: bool = False) -> RspPorts:
+def open_rsp(
+    spec: str, *, resets: Resets | None = None, was_running: bool | None = None
+) -> RspPorts:
     """Connect to a stub at ``host:port`` or ``unix:PATH``; ``TargetLost`` where nobody answers.
 
-    ``was_running`` is what somebody else knows about the guest before this connection stopped it;
-    ``resets`` resets a machine that shuts down where others reset.
+    ``was_running`` is what somebody else knows about the guest before this connection stopped it,
+    where the stub does not always say. ``resets`` resets a machine that shuts down where others
+    reset.
     """
     return greet(RspLink(open_socket(spec), spec), resets=resets, was_running=was_running)
 
 
-def greet(link: RspLink, *, resets: Resets | None = None, was_running: bool = False) -> RspPorts:
+def greet(
+    link: RspLink, *, resets: Resets | None = None, was_running: bool | None = None
+) -> RspPorts:
     """Make the ports of a stub that has just been connected to."""
     with ExitStack() as undo:
         undo.callback(link.close)
@@ -55,9 +60,10 @@ def greet(link: RspLink, *, resets: Resets | None = None, was_running: bool = Fa
         return ports
 
 
-def _ports(link: RspLink, resets: Resets | None, was_running: bool) -> RspPorts:
+def _ports(link: RspLink, resets: Resets | None, was_running: bool | None) -> RspPorts:
     stub = RspStub(link)
-    stub.was_running |= was_running
+    if was_running is not None:
+        stub.was_running = was_running
     registers = RspRegisters(stub)
     control = RspControl(stub, registers.read, resets)
     monitor = RspMonitor(stub)

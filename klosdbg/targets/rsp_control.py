@@ -52,7 +52,7 @@ class RspControl:
         self._armed: frozenset[int] = frozenset()
         self._stepping = False
         self._last = _INTERRUPTED
-        if self._is("shutdown"):
+        if stub.found_state == "shutdown":
             self._last = StopEvent("shutdown", _SIGQUIT)
 
     @property
@@ -164,10 +164,10 @@ class RspControl:
         self.interrupt()
         self._stub.monitor("system_reset")
         self._stub.forget_registers()
-        if self._resets and not self._is("prelaunch"):
+        if self._resets and self._stub.run_state() != "prelaunch":
             self._resets.reset()
             self._firmware_resets = True
-        if not self._is("prelaunch"):
+        if self._stub.run_state() != "prelaunch":
             raise TargetError("this QEMU shuts down instead of a reset: attach with --qmp as well")
         self._last = _INTERRUPTED
         return self._last
@@ -291,14 +291,6 @@ class RspControl:
     def _require_stopped(self, wish: str) -> None:
         if self._stub.resumed and self._stub.running:
             raise TargetError(f"the guest is running: interrupt it before you {wish}")
-
-    def _is(self, state: str) -> bool:
-        try:
-            return f"({state})" in self._stub.monitor("info status")
-        except TargetLost:
-            raise
-        except TargetError:
-            return False
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from klosdbg.errors import ProtocolError, TargetError, TargetRunning
+from klosdbg.errors import ProtocolError, TargetError, TargetLost, TargetRunning
 from klosdbg.targets.rsp_link import CONNECT_TIMEOUT, RspLink
 from klosdbg.wire.rsp_replies import (
     Features,
@@ -20,6 +20,7 @@ from klosdbg.x86.cpu import Cpu
 _HELLO = b"qSupported:vContSupported+;xmlRegisters=i386"
 _OF_KLOSDBG = "gdtr_base"
 """A register that klosdbg's own server describes: its threads are KLOS's, unless told otherwise."""
+_RUN_STATE = re.compile(r"VM status: (?P<state>[a-z]+)[^(]*(?:\((?P<why>[a-z-]+)\))?")
 _STEP_MASK, _STEP_ALONE = 7, 1
 """Steps without interrupts and timers, and with both."""
 
@@ -30,7 +31,7 @@ class RspStub:
     ``resumed`` holds from a resume until ``take_stop`` has returned the stop reply to it.
     ``stopped_among`` holds the breakpoints that were armed when one of them stopped the guest; None
     when the program counter may be anywhere. ``cpu`` is what was read since the last stop, which
-    ``stopped_thread`` (from 1) reported.
+    ``stopped_thread`` (from 1) reported. ``found_state`` is the state that the guest was met in.
     """
 
     def __init__(self, link: RspLink) -> None:
@@ -40,10 +41,12 @@ class RspStub:
         self.stopped_thread = 1
         self.resumed = False
         self.features = self._greet()
-        self.was_running = link.take_stop() is not None
+        told = link.take_stop() is not None
         self.description = self._describe()
         if self.description.find(_OF_KLOSDBG):
             self.monitor("klos as-threads off")
+        self.found_state = self.run_state()
+        self.was_running = told or self._was_stopped_silently()
         self.threads = self._count_threads()
         self._found_physical = self._query_physical()
         self._physical = self._found_physical
@@ -120,6 +123,22 @@ class RspStub:
         text = b"".join(parse_hex(part, "monitor output") for part in parts)
         return text.decode(errors="replace").replace("\r\n", "\n")
 
+    def run_state(self) -> str:
+        """Return QEMU's name of the state of a stopped guest: ``paused``, ``prelaunch``, ...
+
+        Empty where the stub has no monitor that knows.
+        """
+        told = _RUN_STATE.fullmatch(self._ask_monitor("info status"))
+        return (told["why"] or told["state"]) if told else ""
+
+    def _ask_monitor(self, command: str) -> str:
+        try:
+            return self.monitor(command).strip()
+        except TargetLost:
+            raise
+        except TargetError:
+            return ""
+
     def leave(self, armed: Sequence[int]) -> None:
         """Leave the guest as it was found: without breakpoints, running if it ran."""
         removals = [b"z0,%x,1" % address for address in armed]
@@ -170,6 +189,16 @@ class RspStub:
             count += len(parse_thread_list(reply))
             reply = self.link.request(b"qsThreadInfo")
         return max(1, count)
+
+    def _was_stopped_silently(self) -> bool:
+        """Tell whether connecting stopped the guest although the stub did not say so.
+
+        QEMU's stub told stops that nobody waited for until the release whose monitor knows
+        ``one-insn-per-tb``. A guest that was paused by hand cannot be told from one that ran.
+        """
+        if self.found_state != "paused" or self.description.find(_OF_KLOSDBG):
+            return False
+        return self._ask_monitor("help one-insn-per-tb") != ""
 
     def _query_physical(self) -> bool | None:
         reply = self.link.request(b"qqemu.PhyMemMode")

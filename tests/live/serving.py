@@ -55,6 +55,7 @@ def gdb(path: str, *commands: str, image: Path | None = None, line: str = "") ->
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",  # what it shows of packets is binary
         timeout=300,
     ).stdout
 

@@ -7,14 +7,15 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
+from klosdbg.targets.qmp import Qmp
 from klosdbg.wire.rsp import encode
 from klosdbg.wire.rsp_replies import Transfer
 from klosdbg.wire.target_xml import included, parse_target_xml
 from tests.live.driver import stub
-from tests.live.serving import Raw, gdb, serving
+from tests.live.serving import Raw, gdb, serving, until
 from tests.live.tiny import needs_qemu, symbols
 
 pytestmark = [
@@ -91,7 +92,9 @@ def test_continuing_from_a_breakpoint_does_not_advance() -> None:
 
 
 def test_reading_a_guest_that_runs_stops_it() -> None:
-    def read(path: str) -> bytes:
+    """QEMU's stub takes the packet for an interrupt, of which some of its releases tell nothing."""
+
+    def speak_to_running(path: str) -> Raw:
         client = speak(path)
         run_to_loop(client)
         client.ask(b"z0,%x,1" % LOOP)
@@ -100,14 +103,24 @@ def test_reading_a_guest_that_runs_stops_it() -> None:
         with pytest.raises(TimeoutError):
             client.receive()
         client.socket.settimeout(20)
-        reply = client.ask(b"m%x,4" % COUNTER)
-        client.close()
-        return reply
+        client.send(b"m%x,4" % COUNTER)
+        return client
 
-    with qemu_itself() as path:
-        assert read(path).startswith(b"T02"), "the packet is lost, and the guest stands"
+    with stub(running=False) as sockets, closing(Qmp(sockets["qmp"])) as qmp:
+        client = speak_to_running(sockets["gdb"].removeprefix("unix:"))
+        until(lambda: qmp.status() == "paused")
+        reply = client.ask(b"m%x,4" % COUNTER)
+        if reply == b"T02thread:01;":
+            reply = client.receive()
+        assert re.fullmatch(rb"[0-9a-f]{8}", reply)
+        client.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError, match="timed out"):
+            client.receive()  # what was sent first, which is lost
+        client.close()
     with klosdbg_serves() as path:
-        assert re.fullmatch(rb"[0-9a-f]{8}", read(path))
+        client = speak_to_running(path)
+        assert re.fullmatch(rb"[0-9a-f]{8}", client.receive())
+        client.close()
 
 
 def test_small_packets_and_one_client() -> None:

@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -294,6 +294,14 @@ def test_attach_leaves_a_running_guest_running(foreign: Foreign, through_qmp: bo
     target.close()
     time.sleep(0.1)
     assert foreign.status() == "running", "no breakpoint is left to stop it"
+
+
+def test_attach_leaves_a_guest_paused_that_was_paused_by_hand(foreign: Foreign) -> None:
+    foreign.start()
+    with closing(Qmp(foreign.qmp)) as qmp:
+        qmp.execute("stop")
+    connect(foreign.gdb, foreign.qmp).close()
+    assert foreign.status() == "paused"
 
 
 def test_without_qmp_a_running_guest_is_not_read(foreign: Foreign) -> None:

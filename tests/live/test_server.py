@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from klosdbg.commands import collect
 from klosdbg.frontend import Frontend
 from klosdbg.session import Session
 from klosdbg.targets.live import connect
+from klosdbg.targets.qmp import Qmp
 from klosdbg.wire.rsp import encode
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, klosdbg, needs_klos, stub
@@ -80,10 +81,15 @@ def test_gdb_on_qemu_itself_falls_into_the_traps() -> None:
 def test_qemu_itself_takes_one_client_and_stops_for_whoever_speaks() -> None:
     """What `serve` adds: the second client is answered, and reading stops nobody."""
     hello = encode(b"qSupported")
-    with stub(running=True) as sockets, socket.socket(socket.AF_UNIX) as first:
+    with (
+        stub(running=True) as sockets,
+        closing(Qmp(sockets["qmp"])) as qmp,
+        socket.socket(socket.AF_UNIX) as first,
+    ):
+        assert qmp.status() == "running"
         first.connect(sockets["gdb"][5:])
         first.settimeout(20)
-        assert first.recv(100).startswith(b"$T02"), "connecting stopped it"
+        until(lambda: qmp.status() == "paused")
         first.sendall(b"+" + hello)
         answered = b""
         while b"PacketSize=" not in answered:
