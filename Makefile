@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup setup-test demo test soak check guest guest-iso probe golden docs clean
+.PHONY: setup setup-test demo test test-on soak check guest guest-iso probe golden docs clean
 
 setup: $(STAMP)
 	@scripts/system-packages demo
@@ -32,6 +32,10 @@ demo: setup guest
 
 test: setup-test guest probe
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+# make test-on SUITE=trixie
+test-on:
+	@scripts/test-on "$$SUITE" ARGS="$$ARGS"
 
 soak: setup guest
 	$(BIN)/python -m tests.soak 60
