@@ -1,4 +1,4 @@
-"""What Bochs 2.7's debugger prints, as plain dictionaries. Pure.
+"""What the debugger of Bochs 2.7 and 3.0 prints, as plain dictionaries. Pure.
 
 Bochs leaves out: P and DPL of code and data segments, D/B of data segments, everything about an
 LDT descriptor, parameter counts of gates, and P of gates. ``scaled_limit`` is the limit with G
@@ -11,8 +11,10 @@ from typing import Any
 
 Entry = dict[str, Any]
 
-_HEAD = re.compile(r"Descriptor Table \(base=0x([0-9a-f]+), limit=(\d+)\):")
-_ENTRY = re.compile(r"^[GLI]DT\[0x([0-9a-f]+)\]=(.*?)\s*$", re.MULTILINE)
+_HEAD = re.compile(
+    r"(?:Descriptor Table|^[gl]dt) \(base=0x([0-9a-f]+), limit=(\d+)\):", re.MULTILINE
+)
+_ENTRY = re.compile(r"^(?:[GLI]DT|[gl]dt)\[0x([0-9a-f]+)\]=(.*?)\s*$", re.MULTILINE)
 _UNKNOWN = re.compile(r"\?\?\? descriptor hi=0x([0-9a-f]+), lo=0x([0-9a-f]+)")
 _SEGMENT = re.compile(r"(Code|Data) segment, base=0x([0-9a-f]+), limit=0x([0-9a-f]+), (.*)")
 _TSS = re.compile(
@@ -90,7 +92,7 @@ def parse_registers(text: str) -> dict[str, int]:
     """Read ``r``: general registers under their 64-bit names, ``rip`` and ``eflags``."""
     found = re.findall(r"^(r\w{1,2}) ?: ([0-9a-f]{8})_([0-9a-f]{8})$", text, re.MULTILINE)
     registers = {name: int(high + low, 16) for name, high, low in found}
-    if m := re.search(r"^eflags 0x([0-9a-f]+)", text, re.MULTILINE):
+    if m := re.search(r"^eflags:? 0x([0-9a-f]+)", text, re.MULTILINE):
         registers["eflags"] = int(m[1], 16)
     return registers
 
@@ -118,6 +120,8 @@ def _table(text: str, step: int) -> Entry:
 
 def parse_entry(text: str) -> Entry:
     """Read one descriptor or gate."""
+    if text == "<null entry>":
+        return {"kind": "empty", "raw": 0}
     if m := _UNKNOWN.match(text):
         raw = int(m[1], 16) << 32 | int(m[2], 16)
         return {"kind": "reserved" if raw else "empty", "raw": raw}

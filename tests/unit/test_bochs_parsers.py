@@ -1,4 +1,4 @@
-"""The parsers of Bochs' debugger output, on text that Bochs 2.7 printed."""
+"""The parsers of Bochs' debugger output, on text that Bochs 2.7 and 3.0 printed."""
 
 import pytest
 from tests.bochs_text import (
@@ -27,6 +27,32 @@ GDT[0x00a8]=32-Bit TSS (Available) at 0x0011b000, length 0x00067
 You can list individual entries with 'info gdt [NUM]' or groups with 'info gdt [NUM] [NUM]'
 """  # noqa: E501, W291
 
+GDT_3_0 = """\
+gdt (base=0x0000000000113000, limit=511):
+gdt[0x0000]=<null entry>
+gdt[0x0018]=Code segment, base=0x00000000, limit=0xffffffff, Execute/Read, Non-Conforming, Accessed, 32-bit
+gdt[0x0028]=32-Bit TSS (Busy) at 0x00116000, length 0x03000
+gdt[0x0030]=LDT 
+gdt[0x0040]=Data segment, base=0x00122000, limit=0x00000fff, Read/Write, Expand-down, Accessed
+gdt[0x0048]=Data segment, base=0x00122000, limit=0x00000fff, Read-Only
+gdt[0x0050]=Code segment, base=0x00000000, limit=0x0000ffff, Execute-Only, Conforming, 16-bit
+gdt[0x0058]=??? descriptor hi=0x00406012, lo=0x20000fff
+gdt[0x00a0]=32-Bit Call Gate target=0x0008:0x001044c7, DPL=3
+gdt[0x00a8]=32-Bit TSS (Available) at 0x0011b000, length 0x00067
+You can list individual entries with 'info gdt [NUM]' or groups with 'info gdt [NUM] [NUM]'
+"""  # noqa: E501, W291
+
+LDT = """\
+Local Descriptor Table (base=0x0000000000115000, limit=127):
+LDT[0x0f]=LDT 
+"""  # noqa: W291
+
+LDT_3_0 = """\
+ldt (base=0x0000000000115000, limit=127):
+ldt[0x0f]=LDT 
+"""  # noqa: W291
+
+# Both versions call the IDT so.
 IDT = """\
 Interrupt Descriptor Table (base=0x0000000000114000, limit=2047):
 IDT[0x03]=32-Bit Interrupt Gate target=0x0008:0x00100060, DPL=3
@@ -60,9 +86,10 @@ idtr:base=0x0000000000114000, limit=0x7ff
 """
 
 
-def test_gdt() -> None:
+@pytest.mark.parametrize("text", [GDT, GDT_3_0], ids=["2.7", "3.0"])
+def test_gdt(text: str) -> None:
     """Every kind of entry that Bochs names, with what it says of it."""
-    table = parse_info_gdt(GDT)
+    table = parse_info_gdt(text)
     entries = table["entries"]
     assert (table["base"], table["limit"]) == (0x113000, 511)
     assert entries[0] == {"kind": "empty", "raw": 0}
@@ -90,10 +117,12 @@ def test_gdt() -> None:
     assert not entries[21]["busy"]
 
 
-def test_ldt_counts_entries_and_not_bytes() -> None:
+@pytest.mark.parametrize("text", [LDT, LDT_3_0], ids=["2.7", "3.0"])
+def test_ldt_counts_entries_and_not_bytes(text: str) -> None:
     """Bochs numbers LDT entries by index, GDT entries by offset."""
-    text = "Local Descriptor Table (base=0x0000000000115000, limit=127):\nLDT[0x0f]=LDT \n"
-    assert parse_info_ldt(text)["entries"] == {15: {"kind": "ldt"}}
+    table = parse_info_ldt(text)
+    assert (table["base"], table["limit"]) == (0x115000, 127)
+    assert table["entries"] == {15: {"kind": "ldt"}}
 
 
 def test_idt() -> None:
@@ -122,7 +151,8 @@ def test_segment_registers() -> None:
     assert registers["idtr"]["limit"] == 0x7FF
 
 
-def test_control_and_general_registers() -> None:
+@pytest.mark.parametrize("eflags", ["eflags 0x", "eflags: 0x"], ids=["2.7", "3.0"])
+def test_control_and_general_registers(eflags: str) -> None:
     """Numbers, whatever Bochs says of their bits beside them."""
     creg = "CR0=0x80050031: PG cd nw\nCR2=page fault laddr=0x0000000000113045\nCR3=0x00000011c000\n"
     creg += "CR4=0x00000000: pks cet\nCR8: 0x0\nEFER=0x00000000: ffxsr\n"
@@ -130,7 +160,7 @@ def test_control_and_general_registers() -> None:
     assert (control["cr0"], control["cr2"], control["cr3"]) == (0x80050031, 0x113045, 0x11C000)
     assert (control["cr8"], control["efer"]) == (0, 0)
     registers = parse_registers(
-        "rax: 00000000_00000023\nr8 : 00000001_00000000\neflags 0x00000002: id vip\n"
+        f"rax: 00000000_00000023\nr8 : 00000001_00000000\n{eflags}00000002: id vip\n"
     )
     assert registers == {"rax": 0x23, "r8": 1 << 32, "eflags": 2}
 
