@@ -1,4 +1,4 @@
-"""Run a multiboot guest under Bochs 2.7, headless, to the end or to a breakpoint.
+"""Run a multiboot guest under Bochs, headless, to the end or to a breakpoint.
 
 Bochs is the second opinion on everything that QEMU's TCG does not enforce. Debian's has the
 internal debugger, fed from a script, and no display that works without a window or a port: the
@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _PROGRAMS = {
@@ -185,7 +186,7 @@ def _run(iso: Path, directory: Path, script: str, timeout: float, megabytes: int
     commands.write_text(script)
     # Standard input is empty, so that a debugger that waits for a command ends instead.
     process = subprocess.Popen(
-        [*unshare, "bochs", "-q", "-f", configuration, "-rc", commands],
+        [*unshare, *_with_debugger(), "-q", "-f", configuration, "-rc", commands],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -213,6 +214,16 @@ def _check_panic(log: Path) -> None:
     panic = re.search(r">>PANIC<< (?!Shutdown port)(.*)", text)
     if panic:
         raise BochsError(f"Bochs: {panic[1]}")
+
+
+@cache
+def _with_debugger() -> tuple[str, ...]:
+    """Start the debugger: newer versions want to be asked, and older ones know no such option.
+
+    Without it, Bochs takes a script of commands, and never reads it.
+    """
+    described = subprocess.run(["bochs", "--help"], capture_output=True, text=True).stderr
+    return ("bochs", "-debugger") if "-debugger" in described else ("bochs",)
 
 
 def _unshare() -> list[str] | None:
