@@ -21,6 +21,7 @@ from klosdbg.x86.enforcement import ProbeReport, decode_probe_report
 from tests import bochs
 from tests.build import make
 from tests.live.driver import KLOS, Driver, assert_fits, driving, needs_klos
+from tests.live.probing import report_of_bochs
 from tests.live.test_hostprobe import HOSTPROBE, ask
 from tests.live.test_probe import NOT_ENFORCED_BY_TCG, QEMU
 from tests.live.tiny import image, set_mode
@@ -104,13 +105,10 @@ def test_delivered_rows_end_as_on_hardware(delivered: tuple[Found, ProbeReport])
 
 @pytest.mark.bochs
 @pytest.mark.skipif(bochs.available() is not None, reason=bochs.available() or "")
-def test_delivered_rows_end_as_under_bochs(
-    delivered: tuple[Found, ProbeReport], tmp_path: Path
-) -> None:
+def test_delivered_rows_end_as_under_bochs(delivered: tuple[Found, ProbeReport]) -> None:
     """The very outcomes are those of Bochs, which enforces everything."""
-    report = decode_probe_report(bochs.run(bochs.build_iso(PROBE_IMAGE, tmp_path)))
     ours = {row.id: row.got for row in delivered[1].rows}
-    theirs = {row.id: row.got for row in report.rows}
+    theirs = {row.id: row.got for row in report_of_bochs().rows}
     assert {row: ours[row] for row in NOT_ENFORCED_BY_TCG} == {
         row: theirs[row] for row in NOT_ENFORCED_BY_TCG
     }
