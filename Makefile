@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+LOWEST := .venv-lowest
 
-.PHONY: setup setup-test demo test test-on soak check guest guest-iso probe golden docs clean
+.PHONY: setup setup-test demo test test-on test-lowest soak check guest guest-iso probe golden docs clean
 
 setup: $(STAMP)
 	@scripts/system-packages demo
@@ -36,6 +37,18 @@ test: setup-test guest probe
 # make test-on SUITE=trixie
 test-on:
 	@scripts/test-on "$$SUITE" ARGS="$$ARGS"
+
+# What boots no guest, with the lowest version of each library that pyproject.toml allows.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n 2 tests/unit tests/wire tests/golden tests/contract $(ARGS)
+
+$(LOWEST)/.installed: pyproject.toml scripts/lowest.py
+	@scripts/system-packages test
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) -m scripts.lowest > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' \
+	    --constraint $(LOWEST)/constraints.txt
+	@touch $@
 
 soak: setup guest
 	$(BIN)/python -m tests.soak 60
