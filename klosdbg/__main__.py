@@ -119,13 +119,12 @@ def _session(args: argparse.Namespace) -> Session:
 def _facts(args: argparse.Namespace) -> "Facts":
     """Tell a capture what was run."""
     import hashlib
-    from importlib.metadata import version
 
     from klosdbg.trace.capture import Facts
 
     image = _image_of(args) if args.verb in ("run", "capture") else None
     return Facts(
-        klosdbg=version("klosdbg"),
+        gdb=LocalFactories().version("gdb", "gdb") or "",
         command_line=("klosdbg", *args.words),
         image=image.name if image else "",
         replay=args.replay,

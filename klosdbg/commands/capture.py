@@ -21,7 +21,7 @@ from klosdbg.trace.event import Event
 from klosdbg.trace.expectation import check_expectation
 from klosdbg.trace.export import export_csv, export_json, export_perfetto
 from klosdbg.trace.opened import Opened
-from klosdbg.wire.bundle import seconds_of
+from klosdbg.wire.bundle import VERSIONS, seconds_of
 from klosdbg.wire.named import NamedAddresses
 
 FORMATS: dict[str, Callable[[Sequence[Event]], str]] = {
@@ -248,7 +248,7 @@ def _state(session: Session) -> CaptureState:
 
 def _summary(opened: Opened) -> CaptureSummary:
     manifest = opened.manifest
-    names = ("klosdbg", "qemu", "accelerator", "target", "image", "started", "finished", "ended")
+    names = (*VERSIONS, "target", "image", "started", "finished", "ended")
     facts = {name: str(value) for name in names if (value := getattr(manifest, name))}
     facts["command"] = shlex.join(manifest.command_line)
     return CaptureSummary(

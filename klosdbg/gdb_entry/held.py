@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import gdb
 
@@ -13,6 +13,9 @@ from klosdbg.ports import Target
 from klosdbg.session import Session
 from klosdbg.targets.in_gdb import address_bits, in_gdb, symbols_in_gdb
 from klosdbg.wire.symbols import SymbolTable
+
+if TYPE_CHECKING:
+    from klosdbg.trace.capture import Facts
 
 T = TypeVar("T")
 
@@ -23,7 +26,7 @@ class Held:
     def __init__(self) -> None:
         self.busy = False
         self._target: Target | None = None
-        self._session = Session(interactive=True, warn=_warn)
+        self._session = Session(interactive=True, warn=_warn, describe=_facts)
 
     def session(self) -> Session:
         """Give the session, looking at the guest as it is now."""
@@ -65,6 +68,13 @@ def _files() -> tuple[str, ...]:
 @cache
 def _symbols(_of: tuple[str, ...]) -> SymbolTable:
     return symbols_in_gdb()
+
+
+def _facts() -> "Facts":
+    """Tell a capture which gdb this is."""
+    from klosdbg.trace.capture import Facts
+
+    return Facts(gdb=gdb.VERSION)
 
 
 def _warn(message: str) -> None:

@@ -49,7 +49,12 @@ class Hub:
         """Make the session of a new client: it looks at what the served session looked at."""
         base = self._base
         timeout = base.timeout or _TIMEOUT
-        session = Session(symbols=base.symbols, timeout=timeout, opened=base.opened)
+        session = Session(
+            symbols=base.symbols,
+            timeout=timeout,
+            opened=base.opened,
+            describe=base.describe,
+        )
         session.events = list(base.events)
         session.attach(self.target)
         if base.shown is not None:

@@ -1,6 +1,7 @@
 """Capturing a session: events, relocations, console, notes and snapshots, into a recording."""
 
 import json
+import platform
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -45,7 +46,7 @@ Warn = Callable[[str], None]
 class Facts:
     """What the manifest says of this run that no target knows."""
 
-    klosdbg: str = ""
+    gdb: str = ""
     command_line: tuple[str, ...] = ()
     image: str = ""
     image_sha256: str = ""
@@ -217,9 +218,11 @@ def _manifest(target: Target, facts: Facts, redact: bool) -> Manifest:
     kvm = "kvm support: enabled" in _ask(target, "info kvm")
     return replace(
         Manifest(),
-        klosdbg=facts.klosdbg,
+        klosdbg=_own_version(),
+        python=platform.python_version(),
         target=target.name,
         qemu=found[0] if found else "",
+        gdb=facts.gdb,
         accelerator="" if found is None else "kvm" if kvm else "tcg",
         command_line=facts.command_line,
         image=facts.image,
@@ -228,6 +231,16 @@ def _manifest(target: Target, facts: Facts, redact: bool) -> Manifest:
         redacted=redact,
         replay=dict(facts.replay or {}),
     )
+
+
+def _own_version() -> str:
+    """Tell which klosdbg this is; empty where it was not installed, as gdb can load it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("klosdbg")
+    except PackageNotFoundError:
+        return ""
 
 
 def _ask(target: Target, command: str) -> str:

@@ -38,6 +38,8 @@ SYMBOLS = "symbols.json"
 CONSOLE = "console.log"
 REPORT = "report.html"
 REPLAY = "replay/"
+# The fields of a manifest that say what recorded.
+VERSIONS = ("klosdbg", "python", "qemu", "gdb", "accelerator")
 
 MOST_SNAPSHOTS = 500
 MOST_MANIFEST = 512 << 10
@@ -62,8 +64,10 @@ class Manifest:
 
     format: int = FORMAT
     klosdbg: str = ""
+    python: str = ""
     target: str = ""
     qemu: str = ""
+    gdb: str = ""
     accelerator: str = ""
     command_line: tuple[str, ...] = ()
     image: str = ""

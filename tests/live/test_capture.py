@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import resource
 import signal
 import subprocess
@@ -9,10 +10,12 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from klosdbg.targets.capture import open_capture
+from klosdbg.targets.host import program_version
 from tests.live.driver import Result, klosdbg, needs_klos
 from tests.live.tiny import needs_qemu
 
@@ -73,6 +76,8 @@ def test_it_is_a_zip_of_what_was_recorded(bug: tuple[Path, str]) -> None:
     info = json.loads(opened(bug[0], "capture info --json").out)
     assert (info["snapshots"], info["relocations"], info["damage"]) == (3, 3, "")
     assert info["qemu"]
+    assert (info["klosdbg"], info["python"]) == (version("klosdbg"), platform.python_version())
+    assert info.get("gdb", "") == (program_version("gdb", "gdb") or "")
     assert [n["text"] for n in info["notes"] if n["kind"] == "command"][:4] == list(SCRIPT)
     assert not bug[0].with_name("bug.klos.part").exists()
 

@@ -1,12 +1,17 @@
 """``klos CMD`` inside gdb, on QEMU's own stub and on klosdbg's server."""
 
+import platform
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from klosdbg.session import Session
+from klosdbg.targets.capture import open_capture
+from klosdbg.targets.host import program_version
 from klosdbg.targets.live import connect
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, klosdbg, needs_klos, stub
@@ -96,6 +101,26 @@ def test_without_a_guest_it_says_what_to_do(line: str) -> None:
     ran = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert "'target remote' first" in ran.stderr
     assert "Look (reading never changes the guest)" in ran.stdout
+
+
+def test_captures_name_what_recorded_them(klos: str, line: str, tmp_path: Path) -> None:
+    """One that this gdb writes, and one that the server writes for it."""
+    own, served = tmp_path / "own.klos", tmp_path / "served.klos"
+    tells = "python import platform; print('here:', gdb.VERSION, platform.python_version())"
+    said = gdb(klos, tells, f"klos capture start {own}", "klos capture stop",
+               f"monitor klos capture start {served}", "monitor klos capture stop",
+               image=KLOS, line=line)  # fmt: skip
+    (gdb_version, gdb_python) = re.findall(r"here: (\S+) (\S+)", said)[0]
+    manifest = open_capture(own).manifest
+    assert (manifest.gdb, manifest.python) == (gdb_version, gdb_python)
+    assert manifest.klosdbg == version("klosdbg")
+    manifest = open_capture(served).manifest
+    assert (manifest.gdb, manifest.python) == (
+        program_version("gdb", "gdb"),
+        platform.python_version(),
+    )
+    assert (manifest.klosdbg, manifest.command_line[:2]) == (version("klosdbg"), ("klosdbg", "run"))
+    assert manifest.image == KLOS.name
 
 
 def test_functions_help_and_completion(klos: str, line: str) -> None:

@@ -20,6 +20,7 @@ from klosdbg.wire.bundle import (
     EVENTS,
     MANIFEST,
     NOTES,
+    VERSIONS,
     Manifest,
     Place,
     Snapshot,
@@ -308,6 +309,8 @@ def test_a_bomb_without_a_directory_is_bounded(monkeypatch: pytest.MonkeyPatch) 
         (b"format: 2", "format 2, this klosdbg reads 1"),
         (b"[1, 2]", "no mapping"),
         (b"format: 1\nklosdbg: [1]", "klosdbg is no text"),
+        (b"format: 1\npython: 3.13", "python is no text"),
+        (b"format: 1\ngdb: {16: 3}", "gdb is no text"),
         (b"format: 1\nmembers: 7", "members is no mapping"),
         (b"a: &a [x,x]\nb: &b [*a,*a]\nformat: 1", "aliases"),
         (b"[" * 5000, "damaged: it is nested too deep"),
@@ -322,6 +325,12 @@ def test_bad_manifests(text: bytes, says: str) -> None:
     with pytest.raises(DataError, match=says) as refused:
         decode_manifest(text)
     assert "\n" not in str(refused.value)
+
+
+def test_a_manifest_without_versions_is_read() -> None:
+    """What an older klosdbg did not record is empty, and shown nowhere."""
+    older = decode_manifest(b"format: 1\nklosdbg: 0.1.0\nqemu: 7.2.22\naccelerator: tcg")
+    assert [getattr(older, name) for name in VERSIONS] == ["0.1.0", "", "7.2.22", "", "tcg"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def test_a_hostile_capture() -> None:
         EVENTS: line,
         NOTES: json.dumps({"kind": HOSTILE, "text": HOSTILE}).encode() + b"\n",
     }
-    manifest = Manifest(target=HOSTILE, members={n: digest([raw]) for n, raw in members.items()})
+    hashes = {n: digest([raw]) for n, raw in members.items()}
+    manifest = Manifest(target=HOSTILE, python=HOSTILE, gdb=HOSTILE, members=hashes)
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
         archive.writestr(MANIFEST, encode_manifest(manifest))
@@ -43,8 +44,9 @@ def test_a_hostile_capture() -> None:
             archive.writestr(name, raw)
     opened = Opened("bug", open_bundle(zip_members(written)))
     (hit,), (note,) = opened.events, opened.notes
-    texts = [*opened.bundle.symbols(), hit.process, *note.values(), opened.manifest.target]
-    assert len(texts) == 5
+    shown = (opened.manifest.target, opened.manifest.python, opened.manifest.gdb)
+    texts = [*opened.bundle.symbols(), hit.process, *note.values(), *shown]
+    assert len(texts) == 7
     assert all(text == harmless(HOSTILE) for text in texts)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import resource
 from argparse import Namespace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def capture(tmp_path: Path) -> Opened:
         recording.line(EVENTS, event_data(event(seq, 14 if seq % 2 else 32, EVIL)))
     recording.line(RELOCATIONS, {"seq": 1, "old_selector": 7, "new_selector": 15, "cause": EVIL})
     recording.line(NOTES, {"kind": "expect", "text": EVIL, "held": False})
+    recording.manifest = replace(recording.manifest, python=EVIL, gdb=f"gdb {EVIL}")
     path = recording.finish({"console.log": EVIL.encode() + b"\x1b[2J\0"}, EVIL)
     return Opened(EVIL, open_capture(path))
 
@@ -95,6 +97,7 @@ def test_it_loads_nothing_and_runs_nothing(capture: Opened) -> None:
     assert re.findall(r"@import|url\(", shown) == []
     assert "default-src 'none'" in shown
     assert EVIL in "".join(page.words)
+    assert f"gdb {EVIL}" in "".join(page.words)
     assert "\x1b" not in shown
 
 

@@ -10,7 +10,7 @@ from klosdbg.trace.report.drawing import MOST_DRAWN, io_map, slot_kind, table_ma
 from klosdbg.trace.report.facts import Facts
 from klosdbg.trace.report.look import STYLE
 from klosdbg.trace.report.summary import summary
-from klosdbg.wire.bundle import seconds_of
+from klosdbg.wire.bundle import VERSIONS, seconds_of
 from klosdbg.x86.table import Table
 
 _MOST_ROWS = 500
@@ -176,7 +176,7 @@ def _record(facts: Facts) -> Iterator[str]:
     if facts.console:
         yield f'<h3>Console</h3><div class="wide tall"><pre>{_text(facts.console)}</pre></div>'
     manifest = facts.manifest
-    named = ("klosdbg", "qemu", "accelerator", "target", "image", "image_sha256", "started")
+    named = (*VERSIONS, "target", "image", "image_sha256", "started")
     rows = [(name, str(getattr(manifest, name))) for name in named if getattr(manifest, name)]
     rows.append(("command", " ".join(manifest.command_line)))
     yield "<h3>Versions</h3>" + _table(("what", "value"), rows, "wrap")
