@@ -1,5 +1,6 @@
 """What makes the targets that commands ask for, on this machine; a part of the composition root."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -46,6 +47,14 @@ class LocalFactories:
         from klosdbg.targets.host import program_version
 
         return program_version(program, package)
+
+    def find(self, program: str) -> str | None:
+        return shutil.which(program)
+
+    def system(self) -> str:
+        from klosdbg.targets.host import system_name
+
+        return system_name()
 
     def host_cycles(self) -> dict[str, float]:
         from klosdbg.targets.hostcycles import host_cycles

@@ -177,12 +177,16 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What ``doctor`` found: programs, Python packages, and what each accelerator enforces."""
+    """What ``doctor`` found: programs, Python packages, and what each accelerator enforces.
+
+    ``environment`` is for a bug report: names, and the version or the like of each.
+    """
 
     tools: tuple[Tool, ...]
     packages: tuple[tuple[str, str | None], ...]
     probes: tuple[ProbeResult, ...]
     list_rows: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
 
     @property
     def missing_packages(self) -> tuple[str, ...]:

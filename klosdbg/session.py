@@ -49,6 +49,12 @@ class Factories(Protocol):
     def version(self, program: str, package: str) -> str | None:
         """Return a host program's version; None where it is missing, empty where unknown."""
 
+    def find(self, program: str) -> str | None:
+        """Return the path of a host program; None where it is missing."""
+
+    def system(self) -> str:
+        """Name the host: distribution, kernel and architecture."""
+
     def host_cycles(self) -> dict[str, float]:
         """Time service calls on the host's own processor: TSC ticks by mechanism."""
 

@@ -1,21 +1,24 @@
 """doctor: what is installed, what is missing, and what the accelerators here enforce."""
 
+import platform
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from klosdbg.commands.base import arg, command
 from klosdbg.errors import CommandError
 from klosdbg.models import Diagnosis, Tool
-from klosdbg.session import Session
+from klosdbg.session import Factories, Session
 from klosdbg.x86.enforcement import ProbeResult
 
 ACCELERATORS = ("tcg", "kvm")
 
+_QEMU = "qemu-system-x86"
+
 # Program, Debian package, what klosdbg needs it for, and whether nothing works without it.
 _TOOLS = (
-    ("qemu-system-i386", "qemu-system-x86", "boots 16- and 32-bit guests", True),
-    ("qemu-system-x86_64", "qemu-system-x86", "boots 64-bit guests", False),
+    ("qemu-system-i386", _QEMU, "boots 16- and 32-bit guests", True),
+    ("qemu-system-x86_64", _QEMU, "boots 64-bit guests", False),
     ("qemu-img", "qemu-utils", "snapshots for record and replay", False),
     ("gdb", "gdb", "source-level debugging, gdb extension", False),
     ("gcc", "gcc", "builds the guests", False),
@@ -41,12 +44,15 @@ def doctor(session: Session, args: Namespace) -> object:
     factories = session.factories
     if factories is None:
         raise CommandError("doctor cannot start programs from here: run 'klosdbg doctor'")
+    tools = _tools(factories.version)
     probes = (factories.probe(accel, args.qemu) for accel in args.accel or ACCELERATORS)
+    probed = tuple(probe for probe in probes if isinstance(probe, ProbeResult))
     return Diagnosis(
-        tools=_tools(factories.version),
+        tools=tools,
         packages=tuple((name, _package_version(name)) for name in PYTHON_PACKAGES),
-        probes=tuple(probe for probe in probes if isinstance(probe, ProbeResult)),
+        probes=probed,
         list_rows=args.rows,
+        environment=tuple(_environment(factories, args.qemu, tools, probed)),
     )
 
 
@@ -55,6 +61,25 @@ def _tools(find_version: Callable[[str, str], str | None]) -> tuple[Tool, ...]:
         Tool(name, package, use, required, find_version(name, package))
         for name, package, use, required in _TOOLS
     )
+
+
+def _environment(
+    factories: Factories, qemu: str, tools: Sequence[Tool], probes: Sequence[ProbeResult]
+) -> Iterator[tuple[str, str]]:
+    """Yield what a bug report has to say of this machine."""
+    versions = {tool.name: tool.version for tool in tools}
+    yield "klosdbg", _package_version("klosdbg") or "not installed"
+    yield "python", platform.python_version()
+    yield "system", factories.system()
+    yield "qemu", f"{_told(factories.version(qemu, _QEMU))} ({factories.find(qemu) or qemu})"
+    yield "gdb", _told(versions["gdb"])
+    if versions["bochs"] is not None:
+        yield "bochs", _told(versions["bochs"])
+    yield "accelerators", ", ".join(f"{probe.accelerator} {probe.status}" for probe in probes)
+
+
+def _told(version: str | None) -> str:
+    return "not installed" if version is None else version or "of an unknown version"
 
 
 def _package_version(name: str) -> str | None:

@@ -1,5 +1,6 @@
 """What is installed on the host."""
 
+import platform
 import re
 import shutil
 import subprocess
@@ -15,6 +16,15 @@ def program_version(program: str, package: str) -> str | None:
         return None
     told = _first_version([path, "--version"])
     return told or _first_version(["dpkg-query", "-W", "-f", "${Version}", package])
+
+
+def system_name() -> str:
+    """Name the distribution, where one is known, the kernel and the architecture."""
+    kernel = f"{platform.system()} {platform.release()} {platform.machine()}"
+    try:
+        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {kernel}"
+    except OSError:
+        return kernel
 
 
 def _first_version(command: list[str]) -> str:

@@ -60,6 +60,7 @@ _TOPIC_OF = {row_id: topic for topic, ids in _TOPICS.items() for row_id in ids.s
 def _(model: Diagnosis, style: Style) -> str:
     parts = [_programs(model.tools, style), _missing(model, style), _packages(model)]
     parts += [_probe(probe, model.list_rows, style) for probe in model.probes]
+    parts.append(_environment(model.environment))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -80,6 +81,7 @@ def _(model: Diagnosis, _style: Style) -> dict[str, object]:
         "install": _install_command(model),
         "python": [{"name": name, "version": version} for name, version in model.packages],
         "accelerators": [_probe_data(probe) for probe in model.probes],
+        "environment": dict(model.environment),
     }
 
 
@@ -108,6 +110,12 @@ def _packages(model: Diagnosis) -> str:
     # A name and its version stay on one line.
     known = [f"{name}\N{NO-BREAK SPACE}{version or 'MISSING'}" for name, version in model.packages]
     return "Python packages\n" + _wrap(", ".join(known), "  ").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _environment(rows: Iterable[tuple[str, str]]) -> str:
+    """Make the block for a bug report: its indent keeps its lines apart there."""
+    lines = [f"    {name:12}  {_wrap(value, ' ' * 18).lstrip()}" for name, value in rows]
+    return "\n".join(["For a bug report:", "", *lines]) if lines else ""
 
 
 def _probe(probe: ProbeResult, list_rows: bool, style: Style) -> str:

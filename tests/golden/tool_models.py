@@ -24,6 +24,15 @@ ROW|icebp|debug|3|#DB|needs VMX|0|skipped|execute F1
 END|same=1|differs=2|skipped=1
 """
 
+ENVIRONMENT = (
+    ("klosdbg", "0.1.0"),
+    ("python", "3.11.2"),
+    ("system", "Debian GNU/Linux 12 (bookworm), Linux 6.1.0-18-some-cloud-or-other-amd64 x86_64"),
+    ("qemu", "7.2.22 (/usr/bin/qemu-system-i386)"),
+    ("gdb", "of an unknown version"),
+    ("accelerators", "tcg ok, kvm cannot-start"),
+)
+
 
 def decoded() -> Iterator[tuple[str, object]]:
     """Yield what ``decode`` shows of single values."""
@@ -54,7 +63,8 @@ def tools() -> Iterator[tuple[str, object]]:
             "kvm", "cannot-start", "there is no /dev/kvm: the host has no KVM, or hides it"
         ),
     )
-    yield "doctor", Diagnosis(programs, (("capstone", "5.0.9"), ("pyyaml", None)), probes)
+    packages = (("capstone", "5.0.9"), ("pyyaml", None))
+    yield "doctor", Diagnosis(programs, packages, probes, environment=ENVIRONMENT)
     yield "doctor-rows", Diagnosis(programs[:1], (("capstone", "5.0.9"),), probes[:1], True)
     yield "help", HelpText("usage: gdt\n\nshow the GDT", (("gdt", "show the GDT"),))
     yield "echo", Remark("What follows:")
