@@ -19,11 +19,12 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-guest:
+guest: probe
 	@$(MAKE) --no-print-directory -C guest
+	@$(MAKE) --no-print-directory -s -C guest/hostprobe
 
 probe:
-	@$(MAKE) --no-print-directory -C guest/probe
+	@$(MAKE) --no-print-directory -s -C guest/probe
 
 guest-iso:
 	@$(MAKE) --no-print-directory -C guest iso
@@ -31,7 +32,7 @@ guest-iso:
 demo: setup guest
 	@scripts/demo
 
-test: setup-test guest probe
+test: setup-test guest
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 # make test-on SUITE=trixie
@@ -68,3 +69,4 @@ clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	$(MAKE) -C guest clean
 	$(MAKE) -C guest/probe clean
+	$(MAKE) -C guest/hostprobe clean

@@ -2,6 +2,7 @@
  * Asks the real processor: runs the probe guest's declarative rows (guest/probe/rows_*.c) as a 32-bit Linux
  * process, with the test descriptors in its LDT. The signal frame tells the exception, its error code and CR2.
  */
+#include "ldt.h"
 #include "row.h"
 #include "report.h"
 
@@ -12,20 +13,6 @@ enum { PROTECT_NONE = 0, PROTECT_READ = 1, PROTECT_WRITE = 2 };
 enum { EXIT_CANNOT_RUN = 77 };
 
 struct ucontext;
-
-/* What modify_ldt takes. Linux sets S, DPL 3 and the accessed bit itself. */
-struct user_desc {
-	uint32_t entry_number;
-	uint32_t base;
-	uint32_t limit;
-	uint32_t seg_32bit : 1;
-	uint32_t contents : 2;		/* type bits 2 and 3: expand-down or conforming, code */
-	uint32_t read_exec_only : 1;
-	uint32_t limit_in_pages : 1;
-	uint32_t seg_not_present : 1;
-	uint32_t useable : 1;
-};
-_Static_assert(sizeof(struct user_desc) == 16, "modify_ldt checks the size");
 
 struct kernel_sigaction {
 	void (*handler)(int, void *, struct ucontext *);

@@ -24,31 +24,6 @@ static const char *const vector_names[VECTOR_LAST + 1] = {
 
 static unsigned same_count, different_count, skipped_count;
 
-void put_text(const char *text)
-{
-	while (*text)
-		put_char(*text++);
-}
-
-void put_hex(uint32_t value)
-{
-	int shift = 28;
-
-	if (value)
-		put_text("0x");
-	while (shift > 0 && !(value >> shift))
-		shift -= 4;
-	for (; shift >= 0; shift -= 4)
-		put_char("0123456789abcdef"[value >> shift & 15]);
-}
-
-void put_decimal(uint32_t value)
-{
-	if (value >= 10)
-		put_decimal(value / 10);
-	put_char('0' + value % 10);
-}
-
 static bool has_error_code(enum vector vector)
 {
 	return vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF) || vector == VECTOR_AC;
@@ -149,6 +124,8 @@ void report_header(const char *machine, unsigned rows)
 		hypervisor = cpuid(0x40000000);
 	put_text("PROBE|1|machine=");
 	put_text(machine);
+	put_text("|build=");
+	put_text(BUILD_ID);
 	put_text("|rows=");
 	put_decimal(rows);
 	put_text("|vendor=");
