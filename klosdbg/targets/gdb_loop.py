@@ -26,7 +26,7 @@ def gdb_loop(
     """
     gdb = shutil.which("gdb")
     if gdb is None:
-        raise TargetLost("gdb is not installed: apt install gdb")
+        raise TargetLost("gdb is not installed: see 'klosdbg doctor'")
     guest = QemuProcess(options)
     try:
         guest.connect().close()

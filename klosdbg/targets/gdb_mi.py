@@ -17,6 +17,7 @@ from pygdbmi.gdbmiparser import parse_response
 
 from klosdbg.errors import CommandError
 from klosdbg.targets.children import dies_with
+from klosdbg.targets.host import not_installed
 from klosdbg.targets.private_dir import PrivateDirectory
 from klosdbg.wire.symbols import Image
 
@@ -263,7 +264,7 @@ def _spawn() -> subprocess.Popen[bytes]:
             preexec_fn=dies_with(os.getpid()),
         )
     except FileNotFoundError:
-        raise CommandError("gdb is not installed: sudo apt install gdb") from None
+        raise CommandError(not_installed("gdb")) from None
     except OSError as error:
         raise CommandError(f"cannot start gdb: {str(error.strerror).lower()}") from None
 

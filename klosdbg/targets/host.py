@@ -5,8 +5,21 @@ import re
 import shutil
 import subprocess
 
+_QEMU = (
+    "apt install qemu-system-x86 "
+    "(Fedora: qemu-system-x86-core, Arch: qemu-system-x86, macOS: brew install qemu)"
+)
+_INSTALL = {
+    "qemu-img": "apt install qemu-utils (Fedora, Arch: qemu-img, macOS: brew install qemu)",
+    "gdb": "apt install gdb (Fedora, Arch: gdb, macOS: brew install gdb)",
+}
 _VERSION = re.compile(r"\d+(?:\.\d+)+\S*")
 _TIMEOUT = 10.0
+
+
+def not_installed(program: str) -> str:
+    """Say in one line that a program is missing, a QEMU if no other, and what brings it."""
+    return f"{program} is not installed: {_INSTALL.get(program, _QEMU)}"
 
 
 def program_version(program: str, package: str) -> str | None:

@@ -15,6 +15,7 @@ from typing import Literal
 from klosdbg.errors import DataError, GuestEnded, TargetLost
 from klosdbg.ports import Target
 from klosdbg.targets.children import dies_with
+from klosdbg.targets.host import not_installed
 from klosdbg.targets.live import add_qmp, add_ram
 from klosdbg.targets.private_dir import PrivateDirectory
 from klosdbg.targets.qmp import Qmp
@@ -73,7 +74,7 @@ class QemuProcess:
         self._counts = options.deterministic
         binary = shutil.which(options.qemu)
         if binary is None:
-            raise TargetLost(f"{options.qemu} is not installed: apt install qemu-system-x86")
+            raise TargetLost(not_installed(options.qemu))
         self._name = options.image.name if options.image else options.qemu
         self._where = options.image.parent if options.image and options.beside else None
         self._directory = PrivateDirectory()

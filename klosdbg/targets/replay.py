@@ -16,6 +16,7 @@ from typing import Any
 
 from klosdbg.errors import CommandError, DataError, TargetError, TargetLost, UsageError
 from klosdbg.ports import Monitor, Reverse, RunControl, StopEvent, Target
+from klosdbg.targets.host import not_installed
 from klosdbg.targets.private_dir import PrivateDirectory
 from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.wire.bundle import REPLAY, Manifest
@@ -44,7 +45,7 @@ def record_arguments(directory: Path, given: Sequence[str]) -> tuple[str, ...]:
     directory.mkdir(parents=True)
     tool = shutil.which("qemu-img")
     if tool is None:
-        raise TargetLost("qemu-img is not installed: apt install qemu-utils")
+        raise TargetLost(not_installed("qemu-img"))
     command = [tool, "create", "-q", "-f", "qcow2", str(directory / DISK), "16M"]
     made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode:

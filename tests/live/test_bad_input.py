@@ -40,7 +40,7 @@ def assert_one_line(result: Result, code: int, *words: str) -> None:
     [
         (["run", "--image", "/nonexistent"], 2, "cannot read the image /nonexistent: no such file"),
         (["run", "--image", __file__], 2, "is not an ELF image"),
-        (["run", "--image", "none", "--qemu", "nonsense"], 3, "apt install qemu-system-x86"),
+        (["run", "--image", "none", "--qemu", "nonsense"], 3, "brew install qemu)"),
         (["run", "--image", "none", "--", "-nonsense"], 3, "-nonsense: invalid option"),
         (["run", "--symbols", "/nonexistent"], 2, "check its path"),
         (["run", "--symbols", "nothing@x"], 2, "ELF@0x100000"),

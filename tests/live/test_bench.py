@@ -59,9 +59,9 @@ def test_packets_an_event() -> None:
 def test_without_gdb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The row says what could not be measured, and is no fault."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(TargetLost, match="gdb is not installed"):
+    with pytest.raises(TargetLost, match="gdb is not installed: see 'klosdbg doctor'"):
         LocalFactories().gdb_loop("", {}).__enter__()
-    bench = Bench((Measured("trace-gdb", "gdb is not installed: apt install gdb", None, 1.5),))
+    bench = Bench((Measured("trace-gdb", "gdb is not installed: see 'klosdbg doctor'", None, 1.5),))
     assert not bench.found_fault
     assert_fits(text(bench, STYLE))
     assert "not installed" in text(bench, STYLE)
