@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from klosdbg import images
 from klosdbg.errors import CommandError, DataError, KlosdbgError, UsageError
 from klosdbg.execution import run_to
-from klosdbg.factories import OWN_IMAGE, LocalFactories, load_symbols
+from klosdbg.factories import LocalFactories, load_symbols
 from klosdbg.frontend import Frontend
 from klosdbg.options import build_parser
 from klosdbg.ports import Target
@@ -133,7 +134,9 @@ def _facts(args: argparse.Namespace) -> "Facts":
 
 
 def _image_of(args: argparse.Namespace) -> Path | None:
-    return None if args.image == "none" else Path(args.image or OWN_IMAGE)
+    if args.image == "none":
+        return None
+    return Path(args.image) if args.image else images.found(images.KLOS)
 
 
 def _wants_color() -> bool:
@@ -172,8 +175,6 @@ def _open_target(session: Session, args: argparse.Namespace) -> None:
         _open_replay(session, args)
         return
     image = _image_of(args)
-    if image == OWN_IMAGE and not image.exists():
-        raise DataError(f"the KLOS image {image} is not built yet: run 'make guest'")
     session.symbols = load_symbols(args.symbols + ([str(image)] if image else []))
     session.attach(_start(args, image))
     if image:

@@ -6,15 +6,16 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from klosdbg import images
 from klosdbg.errors import DataError, UsageError
+from klosdbg.models import OwnImages
 from klosdbg.ports import Target
 from klosdbg.session import Debugger, Session
 from klosdbg.wire.symbols import Image, SymbolTable
+from klosdbg.x86.enforcement import ProbeResult
 
 if TYPE_CHECKING:
     from klosdbg.trace.bench import Loop, TracedGuest
-
-OWN_IMAGE = Path(__file__).resolve().parent.parent / "guest" / "build" / "klos.elf"
 
 
 def load_symbols(wanted: Sequence[str]) -> SymbolTable:
@@ -41,7 +42,16 @@ class LocalFactories:
     def probe(self, accel: str, qemu: str) -> object:
         from klosdbg.targets.probe import run_probe
 
-        return run_probe(accel, qemu)
+        try:
+            return run_probe(accel, qemu, images.found(images.PROBE))
+        except DataError as error:
+            return ProbeResult(accel, "cannot-start", str(error))
+
+    def own_images(self) -> OwnImages:
+        places = (images.KLOS, images.PROBE, images.HOST_CYCLES)
+        return OwnImages(
+            images.IN_CHECKOUT, tuple((str(place), images.build_id(place)) for place in places)
+        )
 
     def version(self, program: str, package: str) -> str | None:
         from klosdbg.targets.host import program_version
@@ -59,7 +69,7 @@ class LocalFactories:
     def host_cycles(self) -> dict[str, float]:
         from klosdbg.targets.hostcycles import host_cycles
 
-        return host_cycles()
+        return host_cycles(images.found(images.HOST_CYCLES))
 
     def debugger(self, session: Session) -> Debugger:
         from klosdbg.server.listen import listen
@@ -70,7 +80,7 @@ class LocalFactories:
         return Gdb(lambda path: Server(session, listen(f"unix:{path}"), lambda _: None), images)
 
     def symbols(self) -> "SymbolTable":
-        return load_symbols([str(OWN_IMAGE)])
+        return load_symbols([str(images.found(images.KLOS))])
 
     @contextmanager
     def guest(self, *, shared: bool, orders: str = "", counted: bool = False) -> Iterator[Target]:
@@ -79,7 +89,9 @@ class LocalFactories:
         from klosdbg.targets.qemu import start_qemu
 
         given = () if shared else ("-machine", "pc")
-        options = own_guest(OWN_IMAGE, orders, deterministic=counted, extra_args=given)
+        options = own_guest(
+            images.found(images.KLOS), orders, deterministic=counted, extra_args=given
+        )
         with closing(start_qemu(options)) as target:
             run_to_ready(target, self.symbols())
             yield target
@@ -90,7 +102,7 @@ class LocalFactories:
         from klosdbg.targets.tapped import tapped_guest
         from klosdbg.trace.bench import TracedGuest
 
-        with tapped_guest(own_guest(OWN_IMAGE, orders)) as (target, tap):
+        with tapped_guest(own_guest(images.found(images.KLOS), orders)) as (target, tap):
             symbols = self.symbols()
             run_to_ready(target, symbols)
             yield TracedGuest(target, symbols, tap.loop, lambda: tap.packets, tap.places)
@@ -101,4 +113,4 @@ class LocalFactories:
         from klosdbg.targets.gdb_loop import gdb_loop
         from klosdbg.targets.own_guest import own_guest
 
-        return gdb_loop(own_guest(OWN_IMAGE, orders), places)
+        return gdb_loop(own_guest(images.found(images.KLOS), orders), places)

@@ -176,14 +176,26 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnImages:
+    """Where our own images are, each with its build id; None where it is missing.
+
+    ``in_checkout`` tells whether they are built there, or came with the package.
+    """
+
+    in_checkout: bool
+    builds: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What ``doctor`` found: programs, Python packages, and what each accelerator enforces.
+    """What ``doctor`` found: programs, Python packages, images, what each accelerator enforces.
 
     ``environment`` is for a bug report: names, and the version or the like of each.
     """
 
     tools: tuple[Tool, ...]
     packages: tuple[tuple[str, str | None], ...]
+    images: OwnImages
     probes: tuple[ProbeResult, ...]
     list_rows: bool = False
     environment: tuple[tuple[str, str], ...] = ()

@@ -10,6 +10,7 @@ from klosdbg.klos.cache import StopCache
 from klosdbg.ports import RunControl, Symbols, Target
 
 if TYPE_CHECKING:
+    from klosdbg.models import OwnImages
     from klosdbg.trace.bench import Loop, TracedGuest
     from klosdbg.trace.capture import Capture, Facts
     from klosdbg.trace.event import Event
@@ -45,6 +46,9 @@ class Factories(Protocol):
 
     def probe(self, accel: str, qemu: str) -> object:
         """Boot the probe guest under an accelerator and return what it found enforced."""
+
+    def own_images(self) -> "OwnImages":
+        """Say where KLOS and the other images of our own are, and which builds they are."""
 
     def version(self, program: str, package: str) -> str | None:
         """Return a host program's version; None where it is missing, empty where unknown."""

@@ -11,10 +11,11 @@ ROOT = Path(__file__).parent.parent / "klosdbg"
 MAY_IMPORT = {
     "errors": set(),
     "interrupts": set(),
+    "images": {"errors"},
     "x86": {"errors"},
     "models": {"errors", "x86"},
     "ports": {"errors", "x86"},
-    "session": {"errors", "ports", "klos", "trace"},
+    "session": {"errors", "models", "ports", "klos", "trace"},
     "wire": {"errors", "x86"},
     "read": {"errors", "ports", "models", "x86"},
     "klos": {"errors", "read", "ports", "models", "session", "x86"},

@@ -4,10 +4,11 @@ import platform
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
 
 from klosdbg.commands.base import arg, command
 from klosdbg.errors import CommandError
-from klosdbg.models import Diagnosis, Tool
+from klosdbg.models import Diagnosis, OwnImages, Tool
 from klosdbg.session import Factories, Session
 from klosdbg.x86.enforcement import ProbeResult
 
@@ -21,6 +22,9 @@ _TOOLS = (
     ("qemu-system-x86_64", _QEMU, "boots 64-bit guests", False),
     ("qemu-img", "qemu-utils", "snapshots for record and replay", False),
     ("gdb", "gdb", "source-level debugging, gdb extension", False),
+)
+# What a checkout needs besides, to be built and tested.
+_OF_A_CHECKOUT = (
     ("gcc", "gcc", "builds the guests", False),
     ("make", "make", "builds the guests", False),
     ("bochs", "bochs bochsbios vgabios", "tests: enforces what TCG does not", False),
@@ -44,27 +48,33 @@ def doctor(session: Session, args: Namespace) -> object:
     factories = session.factories
     if factories is None:
         raise CommandError("doctor cannot start programs from here: run 'klosdbg doctor'")
-    tools = _tools(factories.version)
+    images = factories.own_images()
+    tools = _tools(factories.version, images.in_checkout)
     probes = (factories.probe(accel, args.qemu) for accel in args.accel or ACCELERATORS)
     probed = tuple(probe for probe in probes if isinstance(probe, ProbeResult))
     return Diagnosis(
         tools=tools,
         packages=tuple((name, _package_version(name)) for name in PYTHON_PACKAGES),
+        images=images,
         probes=probed,
         list_rows=args.rows,
-        environment=tuple(_environment(factories, args.qemu, tools, probed)),
+        environment=tuple(_environment(factories, args.qemu, tools, probed, images)),
     )
 
 
-def _tools(find_version: Callable[[str, str], str | None]) -> tuple[Tool, ...]:
+def _tools(find_version: Callable[[str, str], str | None], in_checkout: bool) -> tuple[Tool, ...]:
     return tuple(
         Tool(name, package, use, required, find_version(name, package))
-        for name, package, use, required in _TOOLS
+        for name, package, use, required in (*_TOOLS, *(_OF_A_CHECKOUT if in_checkout else ()))
     )
 
 
 def _environment(
-    factories: Factories, qemu: str, tools: Sequence[Tool], probes: Sequence[ProbeResult]
+    factories: Factories,
+    qemu: str,
+    tools: Sequence[Tool],
+    probes: Sequence[ProbeResult],
+    images: OwnImages,
 ) -> Iterator[tuple[str, str]]:
     """Yield what a bug report has to say of this machine."""
     versions = {tool.name: tool.version for tool in tools}
@@ -73,8 +83,10 @@ def _environment(
     yield "system", factories.system()
     yield "qemu", f"{_told(factories.version(qemu, _QEMU))} ({factories.find(qemu) or qemu})"
     yield "gdb", _told(versions["gdb"])
-    if versions["bochs"] is not None:
+    if versions.get("bochs") is not None:
         yield "bochs", _told(versions["bochs"])
+    for path, build in images.builds[:1]:
+        yield PurePath(path).name, f"build {build or 'missing'}"
     yield "accelerators", ", ".join(f"{probe.accelerator} {probe.status}" for probe in probes)
 
 

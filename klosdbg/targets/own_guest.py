@@ -20,7 +20,7 @@ def run_to_ready(target: Target, symbols: Symbols) -> None:
     """Let it run to ``klos_ready``."""
     control, ready = target.control, symbols.address("klos_ready")
     if control is None or ready is None:
-        raise TargetLost("guest/build/klos.elf has no klos_ready: run 'make guest'")
+        raise TargetLost(f"{target.name} has no symbol klos_ready: it is no KLOS")
     control.insert(ready)
     control.resume()
     control.wait(_READY_TIMEOUT)

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from klosdbg.targets.children import dies_with
+from klosdbg.targets.host import not_installed
 from klosdbg.targets.private_dir import PrivateDirectory
 from klosdbg.x86.enforcement import ProbeReport, ProbeResult, Status, decode_probe_report
-
-PROBE_IMAGE = Path(__file__).resolve().parents[2] / "guest" / "probe" / "build" / "probe.elf"
 
 # All that the accelerator can do; if it cannot do that, what ``klosdbg run`` uses.
 _MODELS = ("max", "")
@@ -28,7 +27,7 @@ _KVM_FAILURE = re.compile(r"^(KVM internal error|emulation failure|error: kvm ru
 def run_probe(
     accel: str,
     qemu: str,
-    image: Path = PROBE_IMAGE,
+    image: Path,
     timeout: float = _TIMEOUT,
     models: tuple[str, ...] = _MODELS,
 ) -> ProbeResult:
@@ -36,12 +35,9 @@ def run_probe(
 
     ``models`` are processor models to try until QEMU starts; an empty one is QEMU's default.
     """
-    if not image.exists():
-        return ProbeResult(accel, "cannot-start", "the probe guest is not built: run 'make probe'")
     binary = shutil.which(qemu)
     if binary is None:
-        reason = f"{qemu} is not installed: apt install qemu-system-x86"
-        return ProbeResult(accel, "cannot-start", reason)
+        return ProbeResult(accel, "cannot-start", not_installed(qemu))
     result = _run(binary, accel, models[0], image, timeout)
     for model in models[1:]:
         if result.status == "cannot-start":

@@ -1,5 +1,6 @@
 """Views of what doctor found."""
 
+import os
 import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -58,7 +59,12 @@ _TOPIC_OF = {row_id: topic for topic, ids in _TOPICS.items() for row_id in ids.s
 
 @text.register
 def _(model: Diagnosis, style: Style) -> str:
-    parts = [_programs(model.tools, style), _missing(model, style), _packages(model)]
+    parts = [
+        _programs(model.tools, style),
+        _missing(model, style),
+        _packages(model),
+        _images(model),
+    ]
     parts += [_probe(probe, model.list_rows, style) for probe in model.probes]
     parts.append(_environment(model.environment))
     return "\n\n".join(part for part in parts if part)
@@ -80,6 +86,7 @@ def _(model: Diagnosis, _style: Style) -> dict[str, object]:
         ],
         "install": _install_command(model),
         "python": [{"name": name, "version": version} for name, version in model.packages],
+        "images": [{"path": path, "build": build} for path, build in model.images.builds],
         "accelerators": [_probe_data(probe) for probe in model.probes],
         "environment": dict(model.environment),
     }
@@ -110,6 +117,17 @@ def _packages(model: Diagnosis) -> str:
     # A name and its version stay on one line.
     known = [f"{name}\N{NO-BREAK SPACE}{version or 'MISSING'}" for name, version in model.packages]
     return "Python packages\n" + _wrap(", ".join(known), "  ").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _images(model: Diagnosis) -> str:
+    """Name images and builds, and then the directory that they have in common."""
+    shared = os.path.commonpath([os.path.dirname(path) for path, _ in model.images.builds])
+    of_whom = "this checkout" if model.images.in_checkout else "this installation"
+    missing = "not built: 'make guest'" if model.images.in_checkout else "missing"
+    rows = [
+        (os.path.relpath(path, shared), build or missing) for path, build in model.images.builds
+    ]
+    return f"Images of {of_whom}\n" + columns(rows, "  ") + "\n" + _wrap(f"in {shared}", "  ")
 
 
 def _environment(rows: Iterable[tuple[str, str]]) -> str:

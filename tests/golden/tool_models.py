@@ -1,8 +1,9 @@
 """Models of ``decode``, ``doctor`` and checks with a fixed content."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from klosdbg.models import Decoded, Diagnosis, GdbOutput, HelpText, Remark, Tool
+from klosdbg.models import Decoded, Diagnosis, GdbOutput, HelpText, OwnImages, Remark, Tool
 from klosdbg.x86.enforcement import ProbeResult, decode_probe_report
 from klosdbg.x86.errorcode import decode_error_code
 from klosdbg.x86.findings import Finding, Findings
@@ -64,8 +65,17 @@ def tools() -> Iterator[tuple[str, object]]:
         ),
     )
     packages = (("capstone", "5.0.9"), ("pyyaml", None))
-    yield "doctor", Diagnosis(programs, packages, probes, environment=ENVIRONMENT)
-    yield "doctor-rows", Diagnosis(programs[:1], (("capstone", "5.0.9"),), probes[:1], True)
+    place = "/klosdbg/guest"
+    built = OwnImages(
+        True,
+        (
+            (f"{place}/build/klos.elf", "b0ae6a9dab8d803ffb44de6e5d18caa9b74bc65"),
+            (f"{place}/probe/build/probe.elf", None),
+        ),
+    )
+    came = replace(built, in_checkout=False)
+    yield "doctor", Diagnosis(programs, packages, built, probes, environment=ENVIRONMENT)
+    yield "doctor-rows", Diagnosis(programs[:1], packages[:1], came, probes[:1], True)
     yield "help", HelpText("usage: gdt\n\nshow the GDT", (("gdt", "show the GDT"),))
     yield "echo", Remark("What follows:")
     yield "gdb", GdbOutput("bt", "#0  main () at main.c:12\n#1  \x1b[2J\n")

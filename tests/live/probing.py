@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from klosdbg.targets.probe import PROBE_IMAGE
+from klosdbg.images import PROBE
 from klosdbg.x86.enforcement import ProbeReport, decode_probe_report
 from tests import bochs
 from tests.build import make
@@ -15,10 +15,10 @@ from tests.build import make
 @functools.cache
 def probe_iso() -> Path:
     """Build a CD that boots the probe guest."""
-    make(PROBE_IMAGE.parents[1])
+    make(PROBE.parents[1])
     directory = Path(tempfile.mkdtemp(prefix="probe-iso-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return bochs.build_iso(PROBE_IMAGE, directory)
+    return bochs.build_iso(PROBE, directory)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from klosdbg.targets.probe import PROBE_IMAGE
+from klosdbg.images import KLOS, PROBE, build_id
 from tests.build import make
 from tests.live.driver import assert_fits, klosdbg
 from tests.live.tiny import QEMU, needs_qemu
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.qemu, needs_qemu]
 
 def test_it_names_the_versions_here() -> None:
     """The block at the end, and in the JSON; each version is what the program says of itself."""
-    make(PROBE_IMAGE.parents[1])
+    make(PROBE.parents[1])
     ran = klosdbg("doctor", "--accel", "tcg", "--json")
     named = json.loads(ran.out)["environment"]
     assert (named["klosdbg"], named["python"]) == (version("klosdbg"), platform.python_version())
@@ -27,6 +27,7 @@ def test_it_names_the_versions_here() -> None:
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
     assert f"version {number} " in said
     assert named["accelerators"] == "tcg ok"
+    assert named["klos.elf"] == f"build {build_id(KLOS)}"
     shown = klosdbg("doctor", "--accel", "tcg")
     assert_fits(shown.out)
     block = shown.out.split("For a bug report:\n\n")[1]

@@ -5,11 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from klosdbg.targets.probe import PROBE_IMAGE, run_probe
+from klosdbg.images import HOST_CYCLES, PROBE, build_id
+from klosdbg.targets.probe import run_probe
 from klosdbg.x86.enforcement import ProbeReport, decode_probe_report
 from tests.build import make
 
-HOSTPROBE = PROBE_IMAGE.parents[2] / "hostprobe"
+HOSTPROBE = HOST_CYCLES.parents[1]
 CANNOT_RUN = 77
 
 pytestmark = pytest.mark.skipif(
@@ -51,8 +52,8 @@ def test_the_processor_agrees(report: ProbeReport) -> None:
 @pytest.mark.qemu
 def test_the_expectations_are_those_of_the_probe(report: ProbeReport) -> None:
     """Rows of the same id expect the same, but for the table that the test descriptor is in."""
-    make(PROBE_IMAGE.parents[1])
-    guest = {row.id: row for row in run_probe("tcg", "qemu-system-i386").rows}
+    make(PROBE.parents[1])
+    guest = {row.id: row for row in run_probe("tcg", "qemu-system-i386", PROBE).rows}
     if not guest:
         pytest.skip("QEMU does not run here")
     for row in report.rows:
@@ -69,6 +70,7 @@ def test_cycles_are_parseable() -> None:
     """Four figures, and what the counter counts."""
     lines = ask("cycles64").splitlines()
     assert "counter=tsc" in lines[0]
+    assert lines[0].endswith(f"|build={build_id(HOST_CYCLES)}")
     figures = {line.split("|")[1]: float(line.split("|")[2]) for line in lines[1:-1]}
     assert set(figures) == {"design-a", "design-b", "syscall", "int80"}
     assert all(figure > 0 for figure in figures.values())

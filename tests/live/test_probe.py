@@ -4,7 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from klosdbg.targets.probe import PROBE_IMAGE, run_probe
+from klosdbg import images
+from klosdbg.factories import LocalFactories
+from klosdbg.images import PROBE
+from klosdbg.targets.probe import run_probe
 from klosdbg.views.doctor import _TOPIC_OF as TOPIC_OF
 from klosdbg.x86.enforcement import ProbeResult
 from tests.build import make
@@ -62,8 +65,8 @@ def tcg(probe_image: Path) -> ProbeResult:
 
 @pytest.fixture(scope="module")
 def probe_image() -> Path:
-    make(PROBE_IMAGE.parents[1])
-    return PROBE_IMAGE
+    make(PROBE.parents[1])
+    return PROBE
 
 
 def test_every_row_ends(tcg: ProbeResult) -> None:
@@ -112,7 +115,13 @@ def test_a_processor_without_umip_skips_rows(probe_image: Path) -> None:
     ("accel", "qemu", "timeout", "status", "reason"),
     [
         ("nosuch", QEMU, PATIENCE, "cannot-start", "invalid accelerator nosuch"),
-        ("tcg", "qemu-system-nosuch", PATIENCE, "cannot-start", "is not installed: apt install"),
+        (
+            "tcg",
+            "qemu-system-nosuch",
+            PATIENCE,
+            "cannot-start",
+            "is not installed: apt install qemu",
+        ),
         ("tcg", "true", PATIENCE, "cannot-start", "said nothing"),
         ("tcg", QEMU, 0.0, "hangs", "no end in 0 s"),
     ],
@@ -127,12 +136,14 @@ def test_failures_are_one_line(
     assert "\n" not in result.reason
 
 
-def test_an_image_that_is_not_built(tmp_path: Path) -> None:
+def test_an_image_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason names the command that builds it."""
-    result = run_probe("tcg", QEMU, tmp_path / "probe.elf")
+    monkeypatch.setattr(images, "PROBE", tmp_path / "probe.elf")
+    result = LocalFactories().probe("tcg", QEMU)
+    assert isinstance(result, ProbeResult)
     assert (result.status, result.reason) == (
         "cannot-start",
-        "the probe guest is not built: run 'make probe'",
+        "probe.elf is not built yet: run 'make guest'",
     )
 
 

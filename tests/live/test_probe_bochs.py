@@ -1,7 +1,7 @@
 """The probe guest under Bochs, which enforces everything."""
 
 import pytest
-from klosdbg.targets.probe import PROBE_IMAGE
+from klosdbg.images import PROBE
 from tests import bochs
 from tests.bochs_text import parse_info_gdt, parse_memory_dump, parse_sreg
 from tests.live.probing import probe_iso, report_of_bochs
@@ -20,7 +20,7 @@ BOOT_SECTOR = 0x7C00
 
 
 def address(symbol: str) -> int:
-    for line in PROBE_IMAGE.with_suffix(".sym").read_text().splitlines():
+    for line in PROBE.with_suffix(".sym").read_text().splitlines():
         if line.endswith(f" {symbol}"):
             return int(line.split()[0], 16)
     raise KeyError(symbol)

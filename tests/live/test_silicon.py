@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from klosdbg.errors import CommandError, UsageError
+from klosdbg.images import PROBE
 from klosdbg.klos.outcomes import read_outcomes
 from klosdbg.session import Session
-from klosdbg.targets.probe import PROBE_IMAGE, run_probe
+from klosdbg.targets.probe import run_probe
 from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.x86.enforcement import ProbeReport, decode_probe_report
 from tests import bochs
@@ -42,8 +43,8 @@ Found = dict[str, list[dict[str, Any]]]
 
 @contextmanager
 def probe(*extra: str) -> Iterator[Driver]:
-    make(PROBE_IMAGE.parents[1])
-    with driving(PROBE_IMAGE, "-cpu", "max", *extra) as driver:
+    make(PROBE.parents[1])
+    with driving(PROBE, "-cpu", "max", *extra) as driver:
         yield driver
 
 
@@ -53,7 +54,7 @@ def at_row(driver: Driver, row: str) -> None:
 
 def run_rows(console: Path, option: str) -> tuple[Found, ProbeReport]:
     """Judge every row of the probe; return what was refused in each, and the guest's report."""
-    rows = [row.id for row in run_probe("tcg", QEMU, PROBE_IMAGE, 100.0).rows]
+    rows = [row.id for row in run_probe("tcg", QEMU, PROBE, 100.0).rows]
     found: Found = {}
     with probe("-debugcon", f"file:{console}") as driver:
         for row in rows:
@@ -85,9 +86,9 @@ def test_every_violation_is_found_and_no_other(passed: Found) -> None:
 
 def test_the_exception_is_the_expected_one(passed: Found) -> None:
     """Vector and error code are those that the row expects of hardware, at the row's address."""
-    lines = PROBE_IMAGE.with_suffix(".sym").read_text().splitlines()
+    lines = PROBE.with_suffix(".sym").read_text().splitlines()
     symbols = {line.split()[2]: int(line.split()[0], 16) for line in lines}
-    expected = {row.id: row.expected for row in run_probe("tcg", QEMU, PROBE_IMAGE).rows}
+    expected = {row.id: row.expected for row in run_probe("tcg", QEMU, PROBE).rows}
     for row in NOT_ENFORCED_BY_TCG:
         (refused,) = passed[row]
         assert refused["exception"] == expected[row], row
@@ -191,7 +192,7 @@ def test_bad_input(words: str, message: str) -> None:
 
 def test_ctrl_c_ends_it_with_what_was_found() -> None:
     """The report is shown, the exit code is 130."""
-    command = [sys.executable, "-m", "klosdbg", "run", "--headless", "--image", str(PROBE_IMAGE)]
+    command = [sys.executable, "-m", "klosdbg", "run", "--headless", "--image", str(PROBE)]
     command += ["--timeout", "0", "-c", "until row_push_past_limit", "-c", "silicon -n 10000000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,6 +1,6 @@
 """The probe's report, and what doctor says about it."""
 
-from klosdbg.models import Diagnosis, Tool
+from klosdbg.models import Diagnosis, OwnImages, Tool
 from klosdbg.views.base import Style, data, text
 from klosdbg.x86.enforcement import ProbeReport, ProbeResult, decode_probe_report
 
@@ -21,7 +21,8 @@ def diagnosis(*probes: ProbeResult, **changes: object) -> Diagnosis:
         Tool("grub-mkrescue", "grub-common mtools", "tests", False, None),
         Tool("odd", "odd", "tests", False, ""),
     )
-    return Diagnosis(tools, (("capstone", "5.0.9"),), probes, **changes)  # type: ignore[arg-type]
+    images = OwnImages(True, (("/klosdbg/guest/build/klos.elf", "0" * 39),))
+    return Diagnosis(tools, (("capstone", "5.0.9"),), images, probes, **changes)  # type: ignore[arg-type]
 
 
 def test_report() -> None:

@@ -33,9 +33,11 @@ def program(directory: Path, script: str) -> Path:
 
 
 def test_where_it_cannot_run(tmp_path: Path) -> None:
-    """A kernel that forbids LDT segments, and a program that is not built, say so."""
+    """A kernel that forbids LDT segments, and a host of another kind, say so."""
     refuses = program(tmp_path, "echo 'CANNOT|modify_ldt is not permitted here'; exit 77")
     with pytest.raises(CommandError, match="modify_ldt is not permitted here"):
         host_cycles(refuses)
-    with pytest.raises(CommandError, match="make -C guest/hostprobe"):
-        host_cycles(tmp_path / "missing")
+    foreign = program(tmp_path, "")
+    foreign.write_bytes(b"\x7fELF of another processor")
+    with pytest.raises(CommandError, match="it is no x86-64 Linux"):
+        host_cycles(foreign)
