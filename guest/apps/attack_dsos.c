@@ -143,7 +143,7 @@ ATTACK(prologue_middle, "prologue-middle", "a jump behind a prologue's first ins
 	end = run_self("dsapp", &code);
 	if (end == ENDED_BY(VECTOR_GP))
 		return pass("#NP with a guess, #GP with DSAPP: ended; the system held");
-	if (end == 0 && !service_enforced())
+	if (end == 0 && !service_enforced(KLOS_FLAG_ENFORCED))
 		return not_enforced("with DSAPP the service ran: this processor checks no limits");
 	return fail("ended by %x", (uint32_t)end);
 }

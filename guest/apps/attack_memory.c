@@ -42,7 +42,7 @@ static int judge(int vector, uint32_t wanted, const char *access)
 {
 	if (vector == (int)wanted)
 		return pass("%s: exception %u; the system held", access, wanted);
-	if (vector == NO_FAULT && !service_enforced())
+	if (vector == NO_FAULT && !service_enforced(KLOS_FLAG_ENFORCED))
 		return not_enforced("%s passed: this processor checks no limits and types", access);
 	return fail("%s: exception %d, wanted %u", access, vector, wanted);
 }

@@ -107,7 +107,7 @@ ATTACK(sysexit_flat_ss, "sysexit-flat-ss", "SYSEXIT caches a flat SS whatever th
 	vector = fault_of(read_through_ss, (void *)&klos_info);
 	if (vector == VECTOR_SS)
 		return pass("the OS loads SS anew: #SS past its limit; the system held");
-	if (vector == NO_FAULT && !service_enforced())
+	if (vector == NO_FAULT && !service_enforced(KLOS_FLAG_ENFORCED))
 		return not_enforced("a read through SS passed: this processor checks no limits");
 	return fail("a read through SS after SYSEXIT: exception %d, wanted 12", vector);
 }

@@ -69,7 +69,7 @@ int service_report(uint32_t result, uint32_t held, const char *reason);
 int service_fill(void *to, uint32_t value, uint32_t size);
 int service_copy(void *to, const void *from, uint32_t size);
 int service_checksum(const void *bytes, uint32_t size);
-int service_enforced(void);
+int service_enforced(uint32_t flag);
 int service_bench_row(const struct klos_bench *row);
 int service_flush_caches(void);
 

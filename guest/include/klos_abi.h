@@ -18,6 +18,7 @@
 #define KLOS_FLAG_SEED_FIXED 0x0008 /* the seed came from the command line */
 #define KLOS_FLAG_SYSENTER   0x0010 /* the processor has SYSENTER */
 #define KLOS_FLAG_ENFORCED   0x0020 /* the processor enforces segment limits (measured at boot) */
+#define KLOS_FLAG_WBINVD_REFUSED 0x0040 /* the processor refuses WBINVD in ring 3 (measured at boot) */
 
 /* klos_frame.request: what a ring-3 handler asks of the event core when it hands control back */
 #define KLOS_REQUEST_FLUSH 0x01 /* load klos_frame.cr3, which flushes the TLB */

@@ -70,7 +70,7 @@ int do_report(uint32_t result, uint32_t held, const char *reason);
 int do_fill(void *to, uint32_t value, uint32_t size);
 int do_copy(void *to, const void *from, uint32_t size);
 int do_checksum(const uint8_t *bytes, uint32_t size);
-int do_enforced(void);
+int do_enforced(uint32_t flag);
 int do_bench_row(const struct klos_bench *row);
 int do_flush_caches(void);
 

@@ -237,8 +237,8 @@ int do_version(void)
 	return KLOS_ABI_VERSION;
 }
 
-/* Does this processor check segment limits? */
-int do_enforced(void)
+/* Does this processor enforce it? Either KLOS_FLAG_ENFORCED or KLOS_FLAG_WBINVD_REFUSED. */
+int do_enforced(uint32_t flag)
 {
-	return (klos_info.flags & KLOS_FLAG_ENFORCED) != 0;
+	return (klos_info.flags & (KLOS_FLAG_ENFORCED | KLOS_FLAG_WBINVD_REFUSED) & flag) != 0;
 }

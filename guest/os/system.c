@@ -21,6 +21,23 @@ static int limits_enforced(void)
 	return (int)faulted;
 }
 
+/* Nonzero where the processor refuses WBINVD in ring 3, which nothing that an OS sets could permit. */
+static int wbinvd_refused(void)
+{
+	uint32_t faulted;
+
+	__asm__ volatile("1:\twbinvd\n\t"
+			 "mov $0, %0\n\t"
+			 "jmp 3f\n"
+			 "2:\tmov $1, %0\n"
+			 "3:\n\t"
+			 ".pushsection .fixups, \"a\"\n\t"
+			 ".long 1b, 2b\n\t"
+			 ".popsection"
+			 : "=r"(faulted) : : "memory");
+	return (int)faulted;
+}
+
 static void start(const char *name, const char *arguments)
 {
 	int error;
@@ -49,10 +66,13 @@ void system_main(void)
 {
 	if (limits_enforced())
 		klos_info.flags |= KLOS_FLAG_ENFORCED;
+	if (wbinvd_refused())
+		klos_info.flags |= KLOS_FLAG_WBINVD_REFUSED;
 	print("KLOS: %u MiB, seed %u%s\n", klos_info.physical_size >> 20, klos_info.seed,
 	      klos_info.flags & KLOS_FLAG_SEED_FIXED ? " (fixed)" : "");
 	print("segment limits: %s by this processor\n",
 	      klos_info.flags & KLOS_FLAG_ENFORCED ? "enforced" : "not enforced");
+	print("wbinvd in ring 3: %s by this processor\n", klos_info.flags & KLOS_FLAG_WBINVD_REFUSED ? "refused" : "not refused");
 	start("ping", "");
 	start("pong", "");
 	klos_ready();

@@ -49,7 +49,7 @@ static const struct {
 	{ "table-write", "protect" },
 	{ "sysexit-flat-ss", "protect" },
 	{ "port-io", "ports" },
-	{ "privileged", "deliver" },
+	{ "privileged", "permit" },
 	{ "forged-events", "event" },
 	{ "gate", "gate" },
 	{ "gate-nt", "gate" },
@@ -87,9 +87,9 @@ WRAP(void, process_end, struct process *process, uint32_t code, uint32_t vector)
 	__real_process_end(process, code, spoiled("end") || spoiled("protect") ? NO_VECTOR : vector);
 }
 
-WRAP(int, do_enforced, void)
+WRAP(int, do_enforced, uint32_t flag)
 {
-	return spoiled("protect") ? 1 : __real_do_enforced();
+	return spoiled("protect") ? 1 : __real_do_enforced(flag);
 }
 
 WRAP(void, io_close, uint16_t port, uint32_t count, uint32_t before)
@@ -110,6 +110,8 @@ WRAP(void, event_run, struct klos_frame *frame, handler *body)
 	if (spoiled("rest"))
 		dsos_relocate(frame, KLOS_CAUSE_MAILBOX);
 	__real_event_run(frame, nest || gate ? nothing : body);
+	if (spoiled("permit"))
+		frame->eflags |= EFLAGS_IOPL;
 }
 
 WRAP(void, dsos_absent, struct klos_frame *frame)

@@ -16,6 +16,7 @@ class Flag(IntFlag):
     SEED_FIXED = 0x08
     SYSENTER = 0x10
     ENFORCED = 0x20
+    WBINVD_REFUSED = 0x40
 
 
 class Request(IntFlag):
