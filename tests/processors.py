@@ -39,6 +39,6 @@ def cpu(*changed: SegmentRegister, mode: str = "protected", **values: int) -> Cp
         cr0=cr0 | values.get("cr0", 0),
         cr2=0,
         cr3=0,
-        cr4=0,
+        cr4=values.get("cr4", 0),
         efer=efer,
     )

@@ -18,6 +18,7 @@ from klosdbg.x86.delivery import Fault
 from klosdbg.x86.descriptor import Gate, decode_gate
 from klosdbg.x86.disasm import disassemble
 from klosdbg.x86.silicon import AC, Verdict, Violation, judge
+from klosdbg.x86.table import decode_ivt
 
 _UD, _NM, _PF = 6, 7, 14
 _VECTORS = 32
@@ -110,7 +111,7 @@ class SiliconRun:
         if verdict.violation is None:
             self._execute(cpu, verdict)
             self._last = None
-        elif self._delivers and not _checked_by_emulator(verdict):
+        elif self._delivers and not _may_be_tried(verdict):
             self._note(cpu, verdict)
             self._deliver(cpu, verdict.violation)
         else:
@@ -124,14 +125,17 @@ class SiliconRun:
         self._forget(cpu, verdict)
 
     def _step_watched(self, cpu: Cpu, verdict: Verdict) -> None:
-        """Execute what hardware would refuse, and see whether the target refuses it too."""
+        """Execute what hardware would refuse, and act where the target does not refuse it too."""
         assert verdict.violation is not None
         handlers = self._handlers(cpu)
         self._execute(cpu, verdict)
         after = self._registers.read()
         landed = handlers.get((after.segments["cs"].selector & ~3, after.eip), frozenset())
-        if not landed & _instead(verdict.violation):
-            self._note(cpu, verdict)
+        if landed & _instead(verdict.violation):
+            return
+        self._note(cpu, verdict)
+        if self._delivers:
+            self._deliver(cpu, verdict.violation)
 
     def _note(self, cpu: Cpu, verdict: Verdict) -> None:
         violation, operation = verdict.violation, verdict.operation
@@ -174,17 +178,17 @@ class SiliconRun:
 
     def _handlers(self, cpu: Cpu) -> dict[tuple[int, int], frozenset[int]]:
         """Map the entry points of exception handlers to the vectors that lead there."""
-        if cpu.real_addressing:
-            return {}
-        step = 16 if cpu.long_mode else 8
+        real = cpu.mode in ("real", "unreal")
+        step = 4 if real else 16 if cpu.long_mode else 8
         size = min(step * _VECTORS, cpu.idtr.limit + 1)
         raw = self._memory.read(cpu.idtr.base, size) or b""
         found: dict[tuple[int, int], frozenset[int]] = {}
         for vector in range(len(raw) // step):
-            gate = decode_gate(raw[step * vector : step * (vector + 1)], cpu.long_mode)
-            if isinstance(gate, Gate):
-                entry = (gate.target_selector & ~3, gate.offset)
-                found[entry] = found.get(entry, frozenset()) | {vector}
+            one = raw[step * vector : step * (vector + 1)]
+            entry = decode_ivt(0, one).vectors[0] if real else _gate_entry(one, cpu.long_mode)
+            if entry is not None:
+                place = (entry[0] & ~3, entry[1])
+                found[place] = found.get(place, frozenset()) | {vector}
         return found
 
     def _forget(self, cpu: Cpu, verdict: Verdict) -> None:
@@ -267,17 +271,29 @@ class SiliconRun:
         return None
 
 
+def _gate_entry(raw: bytes, long_mode: bool) -> tuple[int, int] | None:
+    gate = decode_gate(raw, long_mode)
+    return (gate.target_selector, gate.offset) if isinstance(gate, Gate) else None
+
+
 def _instead(violation: Violation) -> frozenset[int]:
     """List the vectors that tell that the target did not let it pass, or did not come to it."""
-    if violation.access == "execute":
+    if violation.access == "execute" and violation.rule != "privilege":
         return frozenset({violation.vector})
     return frozenset({violation.vector, _UD, _NM} | ({_PF} if violation.vector == AC else set()))
 
 
-def _checked_by_emulator(verdict: Verdict) -> bool:
-    """Tell a far jump or call past its target's limit, which every emulator checks by itself."""
+def _may_be_tried(verdict: Verdict) -> bool:
+    """Tell what some emulators refuse themselves: only executing it shows whether this one does.
+
+    These are ICEBP, an instruction of ring 0, and a far jump or call past its target's limit. What
+    they leave where they pass is EIP and stack, which delivery writes from where they began; a
+    register that they load stays loaded.
+    """
     operation, violation = verdict.operation, verdict.violation
-    if violation is None or violation.rule != "code-limit" or len(verdict.accesses) == 1:
+    if violation is None or violation.rule in ("icebp", "privilege"):
+        return True
+    if violation.rule != "code-limit" or len(verdict.accesses) == 1:
         return False
     far = operation.mnemonic in ("ljmp", "lcall")
     return far or (operation.opcode[0] == 0xFF and operation.extension in (3, 5))

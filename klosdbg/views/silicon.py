@@ -17,6 +17,7 @@ _BROKEN = {
     "null": "a null selector",
     "alignment": "not aligned, and alignment is checked",
     "icebp": "a debug trap, not an invalid opcode",
+    "privilege": "an instruction of ring 0",
 }
 _KINDS = ("read-only", "code-write", "execute-only", "null")
 _ENDS = {
@@ -86,7 +87,7 @@ def _wrapped(sentence: str) -> list[str]:
 def _sentence(refused: Refused) -> str:
     broken = refused.violation
     why = _BROKEN[broken.rule].format(limit=broken.register.limit)
-    if broken.rule == "icebp":
+    if broken.rule in ("icebp", "privilege"):
         return f"{why} [{broken.rule}]"
     verb = "fetch" if broken.access == "execute" else broken.access
     size = _counted(broken.size, "byte")

@@ -9,6 +9,7 @@ from klosdbg.x86.bits import bit
 from klosdbg.x86.branch import branch_accesses, is_branch, linear_address
 from klosdbg.x86.cpu import Cpu, SegmentRegister
 from klosdbg.x86.operation import Operation, decode_operation
+from klosdbg.x86.privilege import needs_ring0
 
 Rule = Literal[
     "limit",
@@ -20,6 +21,7 @@ Rule = Literal[
     "null",
     "alignment",
     "icebp",
+    "privilege",
 ]
 
 DB, SS, GP, AC = 1, 12, 13, 17
@@ -66,10 +68,12 @@ def check_instruction(cpu: Cpu, code: bytes, read: ReadLinear) -> Violation | No
 def judge(cpu: Cpu, code: bytes, read: ReadLinear) -> Verdict:
     """Judge the next instruction, whose bytes are ``code``, by every access that it makes."""
     operation = decode_operation(code, cpu.code_bits)
+    refused: Rule | None = "privilege" if cpu.cpl and needs_ring0(cpu, operation) else None
     made = []
     for access in accesses(cpu, operation, read):
         made.append(access)
-        broken = _broken(cpu, access, read)
+        # The ring is looked at when the instruction is there, before any operand is.
+        broken = _broken(cpu, access, read) or refused
         if broken is not None:
             return Verdict(operation, tuple(made), _violation(cpu, broken, access))
     icebp = _icebp(cpu, operation) if operation.mnemonic == "int1" else None

@@ -41,7 +41,7 @@ def silicon() -> Iterator[tuple[str, object]]:
 
 
 def kinds() -> Iterator[Refused]:
-    """Yield a refusal by type, by fetch, by alignment, and ICEBP."""
+    """Yield a refusal by type, by fetch, by alignment, ICEBP, and by ring."""
     data, code = segment("ds", kind=RO), segment("cs", 0xFFF, CODE_X)
     read_only = Violation("read-only", 13, 0, "ds", 0x10, 1, "write", data, 0xC760)
     yield replace(PUSHED, violation=read_only, instruction="mov byte ptr [ebx], 0x5a")
@@ -51,3 +51,5 @@ def kinds() -> Iterator[Refused]:
     yield replace(PUSHED, violation=odd, instruction="mov eax, dword ptr [0x101]")
     trap = Violation("icebp", 1, None, "cs", 0xC760, 1, "execute", code, 0xC761)
     yield replace(PUSHED, violation=trap, instruction="int1", raw=b"\xf1")
+    ring = Violation("privilege", 13, 0, "cs", 0xC760, 2, "execute", code, 0xC760)
+    yield replace(PUSHED, violation=ring, instruction="wbinvd", raw=b"\x0f\x09")

@@ -13,6 +13,8 @@ from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import Driver, assert_fits, driving, klosdbg
 from tests.live.tiny import GUESTS, image, needs_qemu
 
+DB, UD, GP = 1, 6, 13
+
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
 
@@ -97,6 +99,31 @@ def test_unreal_mode(boot: Driver) -> None:
     rows = {row["name"]: row for row in boot.models("sregs")["registers"]}
     assert (rows["es"]["limit"], rows["es"]["differences"]) == (0xFFFFFFFF, ["base"])
     assert "differs" in boot.line("sregs")
+
+
+def test_what_the_processor_refuses_itself_is_not_reported(boot: Driver) -> None:
+    """Here ICEBP, by way of the IVT: #DB on hardware, #UD under some QEMUs, and not the same."""
+    boot.line("until moved")
+    first = boot.models("ivt")["base"]
+    boot.line(f"set {first + 4 * DB:#x} 0x07c00100")
+    boot.line(f"set {first + 4 * UD:#x} 0x07c00180")
+    boot.line("set moved 0xf1")
+    refused = boot.models("silicon -n 1")["refused"]
+    landed = boot.models("regs")["eip"]
+    assert (landed, [r["exception"] for r in refused]) in [(0x100, []), (0x180, ["#DB"])]
+
+
+def test_virtual_8086_mode_is_ring_3() -> None:
+    """HLT is refused by way of the IDT, and klosdbg does not say that it passed."""
+    with driving(image("v86")) as driver:
+        driver.line("until 0x20000")
+        gate = driver.models("idt")["base"] + 8 * GP
+        driver.line(f"set {gate:#x} 0x00081234")
+        driver.line(f"set {gate + 4:#x} 0x00108e00")
+        driver.line("set 0x20000 0xf4")
+        assert driver.models("silicon -n 1")["refused"] == []
+        stop = driver.models("regs")
+        assert (stop["cpl"], stop["eip"]) == (0, 0x101234)
 
 
 def test_virtual_8086_mode() -> None:
