@@ -53,6 +53,7 @@ _TOPICS = {
     "limit checks before page faults": "limit-before-page-fault",
     "alignment check": "alignment-check",
     "ICEBP (F1)": "icebp",
+    "INVD and WBINVD in ring 3": "invd wbinvd",
 }
 _TOPIC_OF = {row_id: topic for topic, ids in _TOPICS.items() for row_id in ids.split()}
 

@@ -2,9 +2,9 @@
 
 A report is text, one line a row::
 
-    PROBE|1|machine=guest|rows=162|vendor=AuthenticAMD|hypervisor=TCGTCGTCGTCG|signature=0x663
+    PROBE|1|machine=guest|rows=174|vendor=AuthenticAMD|hypervisor=TCGTCGTCGTCG|signature=0x663
     ROW|id|class|ring|expected|got|linear address where it ended|same, differs or skipped|title
-    END|same=133|differs=29|skipped=0
+    END|same=145|differs=29|skipped=0
 """
 
 from dataclasses import dataclass

@@ -5,6 +5,7 @@ from klosdbg.images import PROBE
 from tests import bochs
 from tests.bochs_text import parse_info_gdt, parse_memory_dump, parse_sreg
 from tests.live.probing import probe_iso, report_of_bochs
+from tests.live.test_probe import ROWS
 
 WHY_NOT = bochs.available()
 
@@ -30,7 +31,7 @@ def test_every_row_is_as_on_hardware() -> None:
     """Bochs differs from hardware in no row."""
     report = report_of_bochs()
     assert report.complete
-    assert len(report.rows) == report.announced == 162
+    assert len(report.rows) == report.announced == ROWS
     assert [row.id for row in report.rows if not row.enforced] == []
 
 

@@ -24,7 +24,7 @@ from tests.build import make
 from tests.live.driver import KLOS, Driver, assert_fits, driving, needs_klos
 from tests.live.probing import report_of_bochs
 from tests.live.test_hostprobe import HOSTPROBE, ask
-from tests.live.test_probe import NOT_ENFORCED_BY_TCG, QEMU
+from tests.live.test_probe import NEVER_ENFORCED, QEMU
 from tests.live.tiny import image, set_mode
 
 pytestmark = [
@@ -52,6 +52,12 @@ def at_row(driver: Driver, row: str) -> None:
     driver.line(f"until row_{row.replace('-', '_')}")
 
 
+@pytest.fixture(scope="module")
+def not_enforced() -> set[str]:
+    """Ask the probe which rows this QEMU does not enforce."""
+    return {row.id for row in run_probe("tcg", QEMU, PROBE, 100.0).rows if not row.enforced}
+
+
 def run_rows(console: Path, option: str) -> tuple[Found, ProbeReport]:
     """Judge every row of the probe; return what was refused in each, and the guest's report."""
     rows = [row.id for row in run_probe("tcg", QEMU, PROBE, 100.0).rows]
@@ -76,51 +82,52 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, ProbeRep
     return run_rows(tmp_path_factory.mktemp("delivered") / "console", "--deliver")
 
 
-def test_every_violation_is_found_and_no_other(passed: Found) -> None:
-    """The 26 segment violations, #AC, ICEBP and the limit before a page fault: one each."""
-    assert {row for row, refused in passed.items() if refused} == NOT_ENFORCED_BY_TCG
+def test_every_violation_is_found_and_no_other(passed: Found, not_enforced: set[str]) -> None:
+    """The 26 segment violations, #AC, the limit before a page fault, what else passes: one each."""
+    assert {row for row, refused in passed.items() if refused} == not_enforced
     assert {row: len(refused) for row, refused in passed.items() if len(refused) > 1} == {}
-    segment_rules = NOT_ENFORCED_BY_TCG - {"icebp", "alignment-check", "limit-before-page-fault"}
-    assert len(segment_rules) == 26
+    assert len(NEVER_ENFORCED - {"alignment-check", "limit-before-page-fault"}) == 26
 
 
-def test_the_exception_is_the_expected_one(passed: Found) -> None:
+def test_the_exception_is_the_expected_one(passed: Found, not_enforced: set[str]) -> None:
     """Vector and error code are those that the row expects of hardware, at the row's address."""
     lines = PROBE.with_suffix(".sym").read_text().splitlines()
     symbols = {line.split()[2]: int(line.split()[0], 16) for line in lines}
     expected = {row.id: row.expected for row in run_probe("tcg", QEMU, PROBE).rows}
-    for row in NOT_ENFORCED_BY_TCG:
+    for row in not_enforced:
         (refused,) = passed[row]
         assert refused["exception"] == expected[row], row
         assert refused["linear"] == symbols[f"row_{row.replace('-', '_')}"], row
 
 
-def test_delivered_rows_end_as_on_hardware(delivered: tuple[Found, ProbeReport]) -> None:
+def test_delivered_rows_end_as_on_hardware(
+    delivered: tuple[Found, ProbeReport], not_enforced: set[str]
+) -> None:
     """With the exceptions delivered, the guest reports no difference to hardware any more."""
     found, report = delivered
     assert report.complete
     assert [f"{row.id}: {row.got}" for row in report.rows if not row.enforced] == []
-    assert {row for row, refused in found.items() if refused} == NOT_ENFORCED_BY_TCG
+    assert {row for row, refused in found.items() if refused} == not_enforced
     assert all(refused["delivered"] for row in found.values() for refused in row)
 
 
 @pytest.mark.bochs
 @pytest.mark.skipif(bochs.available() is not None, reason=bochs.available() or "")
-def test_delivered_rows_end_as_under_bochs(delivered: tuple[Found, ProbeReport]) -> None:
+def test_delivered_rows_end_as_under_bochs(
+    delivered: tuple[Found, ProbeReport], not_enforced: set[str]
+) -> None:
     """The very outcomes are those of Bochs, which enforces everything."""
     ours = {row.id: row.got for row in delivered[1].rows}
     theirs = {row.id: row.got for row in report_of_bochs().rows}
-    assert {row: ours[row] for row in NOT_ENFORCED_BY_TCG} == {
-        row: theirs[row] for row in NOT_ENFORCED_BY_TCG
-    }
+    assert {row: ours[row] for row in not_enforced} == {row: theirs[row] for row in not_enforced}
 
 
-def test_the_processor_agrees(passed: Found) -> None:
+def test_the_processor_agrees(passed: Found, not_enforced: set[str]) -> None:
     """Where a process of the host can have a row, the verdict is the host processor's."""
     make(HOSTPROBE)
     rows = [r for r in decode_probe_report(ask("segments32")).rows if r.tested and r.id in passed]
     refused = {row.id: [r["exception"] for r in passed[row.id]] for row in rows}
-    assert refused == {row.id: [row.got] if row.id in NOT_ENFORCED_BY_TCG else [] for row in rows}
+    assert refused == {row.id: [row.got] if row.id in not_enforced else [] for row in rows}
     assert sum(bool(found) for found in refused.values()) >= 20
 
 
@@ -259,18 +266,34 @@ def test_a_process_is_judged_alone() -> None:
 def test_an_attack_on_klos(option: str, verdict: str) -> None:
     """DSAPP's limit is what stops dsapp-read; with the fault delivered, KLOS says so itself."""
     with driving(KLOS) as driver:
-        driver.line("until klos_ready")
-        driver.line("b read_os")
-        with pytest.raises(CommandError, match="breakpoint"):
-            driver.line("mailbox attacks dsapp-read")
-        driver.line("del 1")
-        document = driver.models(f"silicon -n 10 {option}")
-        (refused,) = document["refused"]
+        (refused,) = judge_attack(driver, "dsapp-read", "read_os", option)
         assert (refused["rule"], refused["exception"]) == ("limit", "#GP(0)")
         assert (refused["segment"], refused["cpl"]) == ("ds", 3)
         assert refused["symbol"].startswith("read_os")
         assert refused["offset"] > refused["limit"]
         assert attack_result(driver) == verdict
+
+
+@needs_klos
+def test_an_instruction_of_ring_0(not_enforced: set[str]) -> None:
+    """WBINVD is refused where the emulator lets it pass; with the fault delivered KLOS holds."""
+    with driving(KLOS) as driver:
+        refused = judge_attack(driver, "privileged", "try_wbinvd", "--deliver")
+        expected = [("privilege", "#GP(0)", 3, "wbinvd")] if "wbinvd" in not_enforced else []
+        found = [(r["rule"], r["exception"], r["cpl"], r["instruction"]) for r in refused]
+        assert found == expected
+        assert attack_result(driver) == "pass"
+
+
+def judge_attack(driver: Driver, attack: str, function: str, option: str) -> list[dict[str, Any]]:
+    """Start an attack, and judge ten instructions from its function on."""
+    driver.line("until klos_ready")
+    driver.line(f"b {function}")
+    with pytest.raises(CommandError, match="breakpoint"):
+        driver.line(f"mailbox attacks {attack}")
+    driver.line("del 1")
+    refused: list[dict[str, Any]] = driver.models(f"silicon -n 10 {option}")["refused"]
+    return refused
 
 
 def await_process(driver: Driver, name: str) -> int:
