@@ -92,7 +92,7 @@ def test_known_mismatches_and_no_others(tcg: ProbeResult) -> None:
 
 def test_the_readme_shows_what_doctor_says(tcg: ProbeResult) -> None:
     """Each line of its excerpt; but for the count, which it says differs from QEMU to QEMU."""
-    shown = text(Diagnosis((), (), (tcg,)), Style())
+    shown = text(Diagnosis((), (), LocalFactories().own_images(), (tcg,)), Style())
     page = README.read_text()
     (excerpt,) = re.findall(r"\$ klosdbg doctor\n    \.\.\.\n((?:    .*\n)+?)    \.\.\.\n", page)
     first, *others = [line.removeprefix("    ") for line in excerpt.splitlines()]
