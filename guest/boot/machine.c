@@ -1,25 +1,24 @@
 /* The machine at boot: interrupt controllers, command line, randomness. */
 #include "boot.h"
 #include "os.h"
+#include "pic.h"
 
-#define PIC1 0x20
-#define PIC2 0xA0
 #define IRQS_IN_USE 0x17 /* timer, keyboard, cascade, first serial port */
 #define CPUID_SYSENTER (1u << 11)
 #define CPUID_RDRAND (1u << 30)
 
 void interrupts_start(void)
 {
-	out8(PIC1, 0x11);
-	out8(PIC2, 0x11);
-	out8(PIC1 + 1, VECTOR_IRQ);
-	out8(PIC2 + 1, VECTOR_IRQ + 8);
-	out8(PIC1 + 1, 4);
-	out8(PIC2 + 1, 2);
-	out8(PIC1 + 1, 1);
-	out8(PIC2 + 1, 1);
-	out8(PIC1 + 1, (uint8_t)~IRQS_IN_USE);
-	out8(PIC2 + 1, 0xFF);
+	out8(PIC1_COMMAND, ICW1 | ICW1_IC4);
+	out8(PIC2_COMMAND, ICW1 | ICW1_IC4);
+	out8(PIC1_DATA, VECTOR_IRQ);
+	out8(PIC2_DATA, VECTOR_IRQ + 8);
+	out8(PIC1_DATA, ICW3_S2);
+	out8(PIC2_DATA, ICW3_ID2);
+	out8(PIC1_DATA, ICW4_UPM);
+	out8(PIC2_DATA, ICW4_UPM);
+	out8(PIC1_DATA, (uint8_t)~IRQS_IN_USE);
+	out8(PIC2_DATA, OCW1_ALL);
 	event_register(VECTOR_IRQ + 0, event_timer);
 	event_register(VECTOR_IRQ + 1, event_keyboard);
 	event_register(VECTOR_IRQ + 4, event_serial);

@@ -7,11 +7,8 @@
 #include "layout.h"
 #include "klos_abi.h"
 #include "frame_cfi.h"
+#include "pic.h"
 
-#define PIC1 0x20
-#define PIC2 0xA0
-#define END_OF_INTERRUPT 0x20
-#define READ_IN_SERVICE  0x0B
 #define IRQ7  (VECTOR_IRQ + 7)
 #define IRQ8  (VECTOR_IRQ + 8)
 #define IRQ15 (VECTOR_IRQ + 15)
@@ -77,11 +74,11 @@ core_eoi:
 	cmp $IRQ8, %ecx
 	jb core_eoi_first
 core_eoi_second:
-	mov $END_OF_INTERRUPT, %al
-	out %al, $PIC2
+	mov $OCW2_EOI, %al
+	out %al, $PIC2_COMMAND
 core_eoi_first:
-	mov $END_OF_INTERRUPT, %al
-	out %al, $PIC1
+	mov $OCW2_EOI, %al
+	out %al, $PIC1_COMMAND
 core_act:
 	test $(KLOS_REQUEST_SYSENTER | KLOS_REQUEST_CACHES), %bl
 	jnz core_for_benchmark
@@ -114,9 +111,9 @@ core_resume:
 
 	.type core_eoi_irq7, @function
 core_eoi_irq7:					/* spurious unless the controller has it in service */
-	mov $READ_IN_SERVICE, %al
-	out %al, $PIC1
-	in $PIC1, %al
+	mov $(OCW3 | OCW3_RR | OCW3_RIS), %al
+	out %al, $PIC1_COMMAND
+	in $PIC1_COMMAND, %al
 	test %al, %al
 	js core_eoi_first
 	jmp core_act
@@ -124,9 +121,9 @@ core_eoi_irq7:					/* spurious unless the controller has it in service */
 
 	.type core_eoi_irq15, @function
 core_eoi_irq15:					/* spurious: the first controller saw a real interrupt of the second all the same */
-	mov $READ_IN_SERVICE, %al
-	out %al, $PIC2
-	in $PIC2, %al
+	mov $(OCW3 | OCW3_RR | OCW3_RIS), %al
+	out %al, $PIC2_COMMAND
+	in $PIC2_COMMAND, %al
 	test %al, %al
 	js core_eoi_second
 	jmp core_eoi_first
