@@ -90,6 +90,7 @@ struct klos_array {
 	uint32_t count;
 	uint32_t entry_size;
 };
+_Static_assert(sizeof(struct klos_array) == 12, "array layout");
 
 /* What the event core saves on its stack, lowest address first. Thread contexts have the same layout. */
 struct klos_frame {
@@ -353,6 +354,7 @@ struct klos_info {
 	uint32_t events_on; /* 0: nothing is written to the event ring, but event_count goes on; a debugger may set it */
 	struct klos_array names; /* struct klos_name */
 };
+_Static_assert(sizeof(struct klos_info) == 484, "info layout");
 
 /* klos_info.frames: owners that are no pid */
 #define KLOS_FRAME_FREE     0xFFFF

@@ -119,6 +119,13 @@ def test_every_structure_is_listed() -> None:
     assert declared == set(abi.STRUCTURES.values())
 
 
+def test_every_size_is_asserted_in_the_header() -> None:
+    """A field that only one side has stops the build of the guest."""
+    pattern = r"^_Static_assert\(sizeof\(struct (klos_\w+)\) == (\d+),"
+    asserted = dict(re.findall(pattern, HEADER.read_text(), re.MULTILINE))
+    assert asserted == {name: str(size_of(kind)) for name, kind in abi.STRUCTURES.items()}
+
+
 def header_constants() -> dict[str, int]:
     """Ask the preprocessor for each constant that the header defines."""
     listed = subprocess.check_output(["gcc", "-ffreestanding", "-E", "-dM", str(HEADER)], text=True)
