@@ -8,7 +8,7 @@
 extern char comparison_trap[], return_gate[], double_fault_entry[], fault_stack_top[], core_stack_top[];
 extern char core_stack_bottom[], handler_stack_bottom[], handler_stack_top[], idle_site[];
 extern char os_text_start[], os_text_end[], core_text_start[], core_text_end[];
-extern const uint32_t service_table[], service_table_end[];
+extern const uint32_t stub_table[256], service_table[], service_table_end[];
 
 static struct descriptor gdt[TABLE_ENTRIES] __attribute__((section(".bss.pages"), aligned(PAGE_SIZE)));
 static struct descriptor ldt[TABLE_ENTRIES] __attribute__((section(".bss.pages"), aligned(PAGE_SIZE)));

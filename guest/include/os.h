@@ -1,4 +1,7 @@
-/* What the parts of the OS offer each other. Everything here runs in ring 3 on DSOS. */
+/*
+ * What the parts of the OS offer each other (paper, 2). Everything here runs in ring 3 on DSOS, once ring 3 stands. Before that
+ * boot/ calls some of it, in ring 0 on data segments as flat as DSOS, to make what the first thread needs.
+ */
 #ifndef OS_H
 #define OS_H
 
@@ -45,11 +48,6 @@ struct thread {
 	struct klos_frame resume_frame;
 };
 
-/* info.c, print.c */
-extern const uint32_t stub_table[256];
-extern uint32_t handler_table[256];
-void print(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
-
 /* panic.c */
 void panic(const char *reason) __attribute__((noreturn));
 
@@ -62,7 +60,6 @@ uint32_t random_public(void);
 void memory_start(uint32_t physical_size, uint32_t image_end_physical);
 uint32_t frame_allocate(uint16_t owner);
 void frame_free(uint32_t physical);
-void frame_owner(uint32_t physical, uint16_t owner);
 static inline void *physical_to_os(uint32_t physical)
 {
 	return (void *)(OS_BASE + physical);
@@ -87,6 +84,7 @@ uint32_t io_open(uint16_t port, uint32_t count);
 void io_close(uint16_t port, uint32_t count, uint32_t before);
 
 /* console.c, serial.c, keyboard.c, screen.c, timer.c */
+void print(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
 void console_write(const char *text, uint32_t length);
 void debug_write(const char *text, uint32_t length);
 void serial_start(void);
@@ -103,6 +101,7 @@ void event_timer(struct klos_frame *frame);
 uint32_t clock_read(void);
 
 /* event.c */
+extern uint32_t handler_table[256];
 typedef void handler(struct klos_frame *frame);
 void event_register(uint32_t vector, handler *function);
 void events_start(void);
@@ -185,7 +184,7 @@ void dsos_open_bare(int open);
 const struct klos_site *site_at(uint32_t eip);
 int dsos_is_previous(uint32_t error_code);
 
-/* mailbox.c, report.c, system.c */
+/* mailbox.c, report.c, bench.c, system.c */
 void mailbox_start(void);
 void mailbox_poll(struct klos_frame *frame);
 int mailbox_serve(void);

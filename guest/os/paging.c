@@ -149,7 +149,7 @@ int page_map(struct process *process, uint32_t linear, uint32_t physical, uint32
 	return 0;
 }
 
-/* Take a page out and return its frame, or 0. The caller sees to the TLB (COMMIT_FLUSH). */
+/* Take a page out and return its frame, or 0. The caller sees to the TLB (KLOS_REQUEST_FLUSH). */
 uint32_t page_unmap(struct process *process, uint32_t linear)
 {
 	uint32_t *entry = page_entry(process->directory, linear);
