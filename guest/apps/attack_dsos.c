@@ -1,4 +1,4 @@
-/* Attacks on the secret: guess DSOS, find it, steal it. */
+/* Attacks on the secret: guess DSOS (paper, 2.3.3), find it, steal it from a prologue (paper, 2.3.1). */
 #include "test.h"
 #include "selectors.h"
 

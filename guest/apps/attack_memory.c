@@ -1,4 +1,7 @@
-/* Attacks on OS memory with what an application has: DSAPP, SS and CSOS. Each aims at a scratch place and undoes what lands. */
+/*
+ * Attacks on OS memory with what an application has: DSAPP, SS and CSOS (paper, 2.2, 2.3.1); on the I/O bitmap (paper, 2.3.2);
+ * on tables that SGDT and the like tell of (paper, 2.3.3). Each aims at a scratch place and undoes what lands.
+ */
 #include "test.h"
 #include "x86.h"
 

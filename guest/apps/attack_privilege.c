@@ -1,4 +1,4 @@
-/* Attacks by instructions: ports, privileged instructions, tricks with EFLAGS. */
+/* Attacks by instructions: ports (paper, 2.3.2), privileged instructions and tricks with EFLAGS (paper, 2.1). */
 #include "test.h"
 
 #define INSTRUCTION(name, code) \

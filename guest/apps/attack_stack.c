@@ -1,4 +1,4 @@
-/* Attacks on services that run on the caller's stack, and the same on those that do not. */
+/* Attacks on services that run on the caller's stack (paper, 2.4), and the same on those that do not. */
 #include "test.h"
 
 extern int service_bare_copy(void *to, const void *from, uint32_t size);

@@ -1,6 +1,6 @@
 /*
- * Figure 4: an empty service through each mechanism. Best: one service, again and again. Average: each of 50 in turn. Worst:
- * with the caches flushed before each call. One call is measured at a time, and the median taken.
+ * Figure 4 (paper, 3): an empty service through each mechanism. Best: one service, again and again. Average: each of 50 in
+ * turn. Worst: with the caches flushed before each call. One call is measured at a time, and the median taken.
  */
 #include "test.h"
 

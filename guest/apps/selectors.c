@@ -1,3 +1,4 @@
+/* Loading selectors, and asking about them without loading: LAR tells of DSOS what the paper overlooks. */
 #include "test.h"
 #include "selectors.h"
 

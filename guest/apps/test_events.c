@@ -1,4 +1,4 @@
-/* Self-tests: exceptions, ports, nested events, relocation. */
+/* Self-tests: nested events (paper, 2.1), ports (paper, 2.3.2), exceptions and relocation (paper, 2.3.3). */
 #include "test.h"
 #include "selectors.h"
 

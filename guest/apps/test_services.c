@@ -1,4 +1,4 @@
-/* Self-tests: services, processes, threads, memory, messages. */
+/* Self-tests: services in both designs (paper, 2.4), processes, threads, memory, messages. */
 #include "test.h"
 
 #define KEY 0x6B6C

@@ -1,4 +1,4 @@
-/* Loads absent selectors: what the paper's relocation answers. And guesses, which it is to stop. */
+/* Loads absent selectors: what relocation answers (paper, 2.3.3). And guesses, which it is to stop. */
 #include "test.h"
 #include "selectors.h"
 

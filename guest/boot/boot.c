@@ -1,4 +1,4 @@
-/* From multiboot to ring 3. */
+/* From multiboot to ring 3: the operating system start-up phase (paper, 2.1). */
 #include "boot.h"
 #include "os.h"
 

@@ -1,4 +1,8 @@
-/* The descriptor tables: their contents, and the instructions that load them. */
+/*
+ * The descriptor tables: their contents, and the instructions that load them. The TSS and the gates to the stubs (paper, 2.1);
+ * CSOS and DSAPP (paper, 2.2, 2.3.1); where the I/O bitmap lies (paper, 2.3.2); what fills all slots where DSOS is not, and
+ * tables that SGDT, SIDT, SLDT and STR tell of but DSAPP does not reach (paper, 2.3.3).
+ */
 #include "boot.h"
 #include "os.h"
 

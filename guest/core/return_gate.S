@@ -1,5 +1,6 @@
 /*
- * The way back into the event core: the call gate that a handler ends with, and what happens then.
+ * The way back into the event core (paper, 2.1): the call gate that a handler ends with, which stands for the paper's far
+ * return, and what happens then: the optional TLB flush, and the end of interrupt.
  *
  * Any application can call the gate, and a call gate clears neither IF, TF nor NT; so the first four instructions do, and
  * a call while no event is being handled becomes a general protection fault of the caller.

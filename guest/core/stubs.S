@@ -1,8 +1,9 @@
 /*
- * The way out of the event core: from an event to its ring-3 handler.
+ * The way out of the event core: from an event to its ring-3 handler (paper, 2.1).
  *
  * IDT -> EventN_Ring0Stub -> core_enter, which saves a struct klos_frame and lets TSS.ESP0 point at it -> core_out, the
- * outward far transfer. A handler runs on DSOS with interrupts off and returns to handler_return (os/handler_return.S).
+ * outward far transfer: a far return, which stands for the paper's far call. A handler runs on DSOS with interrupts off and
+ * returns to handler_return (os/handler_return.S).
  */
 #include "layout.h"
 #include "klos_abi.h"

@@ -1,5 +1,5 @@
 /*
- * Times four ways into the operating system on the host's own processor, in TSC ticks:
+ * Times four ways into the operating system on the host's own processor (paper, 3), in TSC ticks:
  *   design-b   what a KLOS service call of Design B does: load DS and ES with the OS segment, call, load them back
  *   design-a   the same through the one trampoline of Design A: the service comes from a table, by its number
  *   syscall    a system call that does nothing, by SYSCALL

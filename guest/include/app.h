@@ -1,4 +1,4 @@
-/* What an application may use: services (each a near call), and a small library. */
+/* What an application may use: services (paper, 2.4), each a near call, and a small library. */
 #ifndef APP_H
 #define APP_H
 

@@ -1,4 +1,4 @@
-/* Exceptions as applications see them. */
+/* Exceptions as applications see them (paper, 2.3.3). */
 #ifndef EXCEPTION_H
 #define EXCEPTION_H
 

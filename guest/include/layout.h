@@ -1,6 +1,7 @@
 /*
- * Where things lie in the address space and in the GDT. Assembly and C share these. README.md draws the picture. What may
- * differ between images is in layouts/NAME/places.h (make LAYOUT=NAME).
+ * Where things lie in the address space and in the GDT (paper, 2.2), and the I/O bitmap on a page boundary (paper, 2.3.2).
+ * Assembly and C share these. README.md draws the picture. What may differ between images is in places.h, which
+ * make LAYOUT=NAME takes from layouts/NAME.
  */
 #ifndef LAYOUT_H
 #define LAYOUT_H

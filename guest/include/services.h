@@ -1,4 +1,4 @@
-/* The functions behind the services; services.S calls them with the caller's first four arguments. */
+/* The functions behind the services (paper, 2.4); services.S calls them with the caller's first four arguments. */
 #ifndef SERVICES_H
 #define SERVICES_H
 

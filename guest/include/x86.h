@@ -15,7 +15,7 @@ struct descriptor {
 };
 _Static_assert(sizeof(struct descriptor) == 8, "descriptor");
 
-/* Call, interrupt, trap and task gate (5.8.3, 6.11). */
+/* Call, interrupt, trap and task gate (SDM Vol. 3A, 5.8.3, 6.11). */
 struct gate {
 	uint16_t offset_low;
 	uint16_t selector;
@@ -25,7 +25,7 @@ struct gate {
 };
 _Static_assert(sizeof(struct gate) == 8, "gate");
 
-/* 32-bit TSS (8.2.1). */
+/* 32-bit TSS (SDM Vol. 3A, 8.2.1). */
 struct tss {
 	uint16_t link, reserved0;
 	uint32_t esp0;

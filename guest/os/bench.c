@@ -1,4 +1,4 @@
-/* Figure 4: opens the paths that are compared, runs the benchmark application, and keeps its rows. */
+/* Figure 4 (paper, 3): opens the paths that are compared, runs the benchmark application, and keeps its rows. */
 #include "os.h"
 #include "services.h"
 

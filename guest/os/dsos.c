@@ -1,4 +1,4 @@
-/* The secret data selector: where its descriptor lies, who holds it, and how it moves (paper, 2.3.2). */
+/* The secret data selector: where its descriptor lies, who holds it, and how it moves (paper, 2.3.3). */
 #include "os.h"
 
 #define ABSENT_BEFORE_MOVE 3

@@ -1,6 +1,6 @@
 /*
- * What every event handler does first and last: account, switch threads, and make sure that what the event core is about
- * to restore cannot fault in ring 0 and gives nothing away.
+ * What every event handler does first and last (paper, 2.1): account, switch threads, and make sure that what the event core
+ * is about to restore cannot fault in ring 0, gives nothing away, and has an IOPL below CPL (paper, 2.3.2).
  */
 #include "os.h"
 

@@ -1,6 +1,7 @@
 /*
- * Structured exception handling: an application keeps a chain of handlers on its stack and tells the OS its head. A fault in
- * application code calls the first; it may repair the context and continue, or pass the exception on along the chain.
+ * Structured exception handling (paper, 2.3.3): an application keeps a chain of handlers on its stack and tells the OS its
+ * head. A fault in application code calls the first; it may repair the context and continue, or pass the exception on along the
+ * chain.
  */
 #include "os.h"
 #include "exception.h"

@@ -1,4 +1,8 @@
-/* Handlers of exceptions, and of the vectors that ring 3 may raise itself. */
+/*
+ * Handlers of exceptions: the application recovers or is ended (paper, 2.3.2), and every third absent selector moves DSOS
+ * (paper, 2.3.3). And of the vectors that ring 3 may raise itself; COMMIT is what the paper has none of, a down-call (paper,
+ * 2.1).
+ */
 #include "os.h"
 
 /* Places in OS code that may fault, and where they go on then. */
@@ -17,7 +21,7 @@ static int fix_up(struct klos_frame *frame)
 	return 0;
 }
 
-/* An exception's last instance: the application's own handler, or the end of the process. */
+/* An exception's last instance: the application's own handler, or the end of the process (paper, 2.3.2). */
 static void fault(struct klos_frame *frame)
 {
 	if (klos_info.event_depth > 1 || frame->origin == KLOS_ORIGIN_IDLE)
@@ -52,7 +56,7 @@ EVENT_HANDLER(event_breakpoint)
 		fault(frame);
 }
 
-/* An absent selector: #NP, or #SS where SS was loaded. The third one moves DSOS. */
+/* An absent selector: #NP, or #SS where SS was loaded. The third one moves DSOS (paper, 2.3.3). */
 EVENT_HANDLER(event_absent)
 {
 	const struct klos_site *site = site_at(frame->eip);

@@ -1,4 +1,4 @@
-/* Where every ring-3 event handler returns to: the inward half of the far-call pair. */
+/* Where every ring-3 event handler returns to: the inward half of the far-call pair (paper, 2.1). */
 #include "layout.h"
 
 	.cfi_sections .debug_frame

@@ -1,5 +1,5 @@
 /*
- * Ports, through the current process's I/O bitmap.
+ * Ports, through the current process's I/O bitmap (paper, 2.3.2).
  *
  * The bitmap is edited in place, so an event handler that interrupts a driver must leave the bits as it found them: that is
  * why io_close takes what io_open returned. Bits stay open for an instant only, and nothing is pre-empted meanwhile.

@@ -1,4 +1,4 @@
-/* Messages: a queue of fixed size for each process. */
+/* Messages, for communication between processes (paper, 1): a queue of fixed size for each. */
 #include "os.h"
 
 static struct message *slot(struct process *process, uint32_t index)

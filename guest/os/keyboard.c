@@ -1,4 +1,4 @@
-/* PS/2 keyboard: scan codes of set 1 to characters. */
+/* PS/2 keyboard, a driver in ring 3 (paper, 2): scan codes of set 1 to characters. */
 #include "os.h"
 
 #define DATA 0x60

@@ -1,4 +1,4 @@
-/* Page frames: who owns each. Owners are processes, or one of KLOS_FRAME_*. */
+/* Page frames: the memory manager, in ring 3 (paper, 2). Owners are processes, or one of KLOS_FRAME_*. */
 #include "os.h"
 
 #define FIRST_MEGABYTE 0x100000

@@ -1,6 +1,6 @@
 /*
- * Page directories. Every process has its own; the entries for OS memory are the same in all but the last window, where
- * each process has its own I/O bitmap behind the common TSS.
+ * Page directories. Every process has its own (paper, 1, 2.2); the entries for OS memory are the same in all but the last
+ * window, where each process has its own I/O bitmap behind the common TSS (paper, 2.3.2).
  */
 #include "os.h"
 

@@ -1,4 +1,7 @@
-/* Processes: an address space, threads, and what they share. All applications come from the image. */
+/*
+ * Processes: an address space, threads, and what they share. All applications come from the image. Ring-3 OS code loads them,
+ * through DSOS as a data alias of the code segment (paper, 2.2).
+ */
 #include "exception.h"
 #include "os.h"
 

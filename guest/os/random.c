@@ -1,4 +1,4 @@
-/* Two random sources (xorshift64*): a secret one for DSOS, and one that applications may draw from. */
+/* Two random sources (xorshift64*): a secret one for DSOS (paper, 2.3.3), and one that applications may draw from. */
 #include "os.h"
 
 #define MULTIPLIER 0x2545F4914F6CDD1DULL

@@ -1,4 +1,7 @@
-/* Threads: pre-emptive round robin; a thread's priority is the length of its turn in ticks. */
+/*
+ * Threads, scheduled in ring 3 (paper, 2): pre-emptive round robin; a thread's priority is the length of its turn in ticks. The
+ * event core loads the next one's address space, and its I/O bitmap with that (paper, 2.3.2).
+ */
 #include "os.h"
 
 #define APP_STACK_PAGES 4

@@ -1,4 +1,4 @@
-/* The VGA text buffer: a memory-mapped device in OS memory, out of DSAPP's reach. */
+/* The VGA text buffer: a memory-mapped device in OS memory, out of DSAPP's reach (paper, 2.3.2). */
 #include "os.h"
 
 #define ROWS 25

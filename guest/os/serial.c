@@ -1,4 +1,4 @@
-/* First serial port (16550): output by polling, input by interrupt. */
+/* First serial port (16550), a driver in ring 3 (paper, 2): output by polling, input by interrupt. */
 #include "os.h"
 
 #define PORT 0x3F8

@@ -1,8 +1,8 @@
 /*
- * Service calls. Design B: a prologue and epilogue for each service, on a page of its own (paper, 2.3.1). Design A: one
- * trampoline and a service table. Both load DSOS from an immediate that is rewritten when DSOS moves, switch to the thread's
- * OS stack, and leave DSOS in no register. From `start` to `loaded` nothing is pushed, so a thread that is pre-empted there
- * can be sent back to the start.
+ * Service calls (paper, 2.4). Design B: a prologue and epilogue for each service, on a page of its own (paper, 3). Design A:
+ * one trampoline and a service table. Both load DSOS from an immediate that is rewritten when DSOS moves, switch to the
+ * thread's OS stack, and leave DSOS in no register. From `start` to `loaded` nothing is pushed, so a thread that is pre-empted
+ * there can be sent back to the start.
  */
 #include "layout.h"
 #include "klos_abi.h"
@@ -132,8 +132,8 @@ end_bare_copy:
 	SITE KLOS_SITE_BARE, NO_SERVICE, bare_copy
 
 /*
- * Empty services in both of the paper's designs, for the benchmark: bare_0, bare_1, ... on pages that follow each other, and
- * bare_trampoline (ECX: number).
+ * Empty services in both of the paper's designs, for the benchmark (paper, 3): bare_0, bare_1, ... on pages that follow each
+ * other, and bare_trampoline (ECX: number).
  */
 	.macro BARE_SERVICE number
 	.section .prologues, "awx"

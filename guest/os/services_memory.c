@@ -1,4 +1,4 @@
-/* Services about memory, messages, exceptions and devices. */
+/* Services (paper, 2.4) about memory, messages, exceptions and devices. */
 #include "exception.h"
 #include "os.h"
 #include "services.h"

@@ -1,4 +1,4 @@
-/* Services about processes, threads and time. Each runs on the thread's OS stack with DS, ES and SS = DSOS. */
+/* Services (paper, 2.4) about processes, threads and time. Each runs on the thread's OS stack with DS, ES and SS = DSOS. */
 #include "os.h"
 #include "services.h"
 

@@ -1,4 +1,4 @@
-/* Shared memory: regions known by a key, at the same address in every process that maps them. */
+/* Shared memory (paper, 2.2): regions known by a key, at the same address in every process that maps them. */
 #include "os.h"
 
 #define REGION_SPACE 0x400000

@@ -1,4 +1,4 @@
-/* The ring-3 half of the SYSENTER path, for the benchmark. */
+/* The ring-3 half of the SYSENTER path, for the benchmark (paper, 3). */
 #include "layout.h"
 
 	.text

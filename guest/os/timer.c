@@ -1,4 +1,4 @@
-/* Interval timer (8254) on interrupt 0, and the real-time clock. */
+/* Interval timer (8254) on interrupt 0, and the real-time clock: drivers in ring 3 (paper, 2). */
 #include "os.h"
 
 #define COUNTER0 0x40
