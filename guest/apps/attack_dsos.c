@@ -31,7 +31,7 @@ static int judge_guesses(const char *how, int relocations)
 	return pass("%s: no hit, DSOS moved %d times; the system held", how, relocations);
 }
 
-ATTACK(guess, "guess", "a wrong guess raises #NP, and every third moves DSOS (2.3.2)")
+ATTACK(guess, "guess", "a wrong guess raises #NP, and every third moves DSOS (2.3.3)")
 {
 	return has_argument("child") ? guess_with(load_fs, 11) : judge_guesses("150 guesses", service_relocations());
 }

@@ -83,7 +83,7 @@ ATTACK(cs_write, "cs-override-write", "no code segment is writable")
 	return judge(fault_of(write_through_cs, &attack_scratch), VECTOR_GP, "a write through CS");
 }
 
-ATTACK(bitmap_write, "bitmap-write", "the I/O bitmap is out of reach of applications (2.4)")
+ATTACK(bitmap_write, "bitmap-write", "the I/O bitmap is out of reach of applications (2.3.2)")
 {
 	return judge(fault_of(write_os, (void *)(IOMAP + 0x1000)), VECTOR_GP, "a write to the I/O bitmap");
 }

@@ -47,7 +47,7 @@ static const char *first_that_passes(const struct attempt *attempts)
 	return 0;
 }
 
-ATTACK(ports, "port-io", "without permission in the I/O bitmap no port is reached (2.4)")
+ATTACK(ports, "port-io", "without permission in the I/O bitmap no port is reached (2.3.2)")
 {
 	static const struct attempt attempts[] = {
 		{ "in", try_in }, { "out", try_out }, { "inw", try_in_word }, { "outl", try_out_long }, { "outs", try_outs }, { 0, 0 },
