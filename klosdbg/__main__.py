@@ -36,12 +36,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(words)
     except KlosdbgError as error:
         print(f"klosdbg: {error}", file=sys.stderr)
+        _drop_unwritten()
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_unwritten()
         return 0
+
+
+def _drop_unwritten() -> None:
+    """Keep Python from writing once more, when it ends, what the output did not take."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _replace_closed_streams() -> None:
