@@ -14,6 +14,7 @@ import gdb
 from klosdbg.errors import MemoryFault, TargetError, TargetTimeout
 from klosdbg.ports import StopEvent, StopReason, Target
 from klosdbg.wire.inforegs import parse_info_registers
+from klosdbg.wire.rsp_replies import parse_hex
 from klosdbg.wire.symbols import Image, SymbolTable
 from klosdbg.x86.cpu import Cpu
 
@@ -186,7 +187,7 @@ def _read_packets(send: Callable[[bytes], bytes], address: int, size: int) -> by
         reply = send(b"m%x,%x" % (address + len(found), min(_CHUNK, size - len(found))))
         if not reply or reply.startswith(b"E"):
             return None
-        found += bytes.fromhex(reply.decode("ascii"))
+        found += parse_hex(reply, "physical memory")
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from klosdbg.errors import TargetError, TargetLost
 from klosdbg.targets.rsp_stub import RspStub
 from klosdbg.wire.inforegs import parse_info_registers
-from klosdbg.wire.rsp_replies import garbage, is_error
+from klosdbg.wire.rsp_replies import garbage, parse_hex
 from klosdbg.wire.target_xml import Register
 from klosdbg.x86.cpu import Cpu
 
@@ -78,10 +78,11 @@ class RspRegisterWriter:
             raise TargetError(f"the stub refused to write {register.name}")
 
     def _read(self, register: Register) -> int:
+        what = f"the value of {register.name}"
         reply = self._stub.ask(b"p%x" % register.number)
-        if is_error(reply) or len(reply) != 2 * register.size:
-            raise garbage(f"the value of {register.name}", reply)
-        return int.from_bytes(bytes.fromhex(reply.decode()), "little")
+        if len(reply) != 2 * register.size:
+            raise garbage(what, reply)
+        return int.from_bytes(parse_hex(reply, what), "little")
 
     def _names(self) -> str:
         general = self._stub.description.registers[:16]

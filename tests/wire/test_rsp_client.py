@@ -147,6 +147,15 @@ def test_memory_that_is_not_whole_is_a_fault(start: Start, reply: bytes) -> None
         ports.target.linear.read(0x1000, 4)
 
 
+@pytest.mark.parametrize("reply", [b"\xff\xfe" * 4, b"nonsense", b"00", b"", b"E01"])
+def test_a_register_that_is_not_hexadecimal_is_garbage(start: Start, reply: bytes) -> None:
+    _, ports = start({b"p1": [encode(reply)]})
+    writer = ports.target.register_writer
+    assert writer is not None
+    with pytest.raises(ProtocolError, match="the value of cs was due"):
+        writer.write("cs", 8)
+
+
 def test_more_replies_than_requests_are_garbage(start: Start) -> None:
     _, ports = start({b"m": [encode(b"00") * 2]})
     assert "one reply a request" in lost(lambda: ports.target.linear.read(0, 1), ProtocolError)
