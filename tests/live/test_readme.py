@@ -12,8 +12,12 @@ from tests.live.tiny import needs_qemu
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos]
 README = Path(__file__).parents[2] / "README.md"
 _PROMPT = re.compile(r"(\(klosdbg [^)]*\)) (.*)")
-# Where things lie, and how code is encoded, is the affair of who builds the image.
-_OF_THE_BUILD = re.compile(r"(?:0x)?\b[0-9a-f]{8}\b|(?: [0-9a-f]{2}){2,}|build [0-9a-f]+| {2,}")
+# Where things lie, what a function begins with and how that is encoded is the affair of who builds
+# the image, and one flag that of QEMU.
+_OF_THE_BUILD = re.compile(
+    r"(?m)^  0x[0-9a-f]{8}  [0-9a-f]{2} .*$|\b(?:0x)?[0-9a-f]{8}\b|build [0-9a-f]+"
+    r"|sysenter(?: wbinvd-refused)?;| {2,}"
+)
 
 
 def session() -> Iterator[tuple[str, str, list[str]]]:
