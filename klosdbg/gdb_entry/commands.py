@@ -68,8 +68,11 @@ class _Sub(gdb.Command):  # type: ignore[misc]
         """Run the command."""
         guarded(lambda: _run(f"{self._name} {line}"))
 
-    def complete(self, text: str, word: str) -> list[str]:
+    def complete(self, text: str, word: str | None) -> list[str]:
         """Complete as the shell does."""
+        # gdb calls twice: first without a word, to be told where one begins if it asks otherwise.
+        if word is None:
+            return []
         from prompt_toolkit.document import Document
 
         from klosdbg.completion import ShellCompleter
