@@ -206,9 +206,9 @@ def test_a_capture_has_its_source_too(tmp_path: Path) -> None:
 
 
 def gdb_of(pid: int) -> int:
-    """Find the gdb among a process's children."""
-    names = {child: Path(f"/proc/{child}/comm").read_text().strip() for child in children(pid)}
-    (found,) = (child for child, name in names.items() if name == "gdb")
+    """Find the gdb among a process's children: a loader may have started it, under its own name."""
+    lines = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children(pid)}
+    (found,) = (child for child, line in lines.items() if b"--interpreter=mi3" in line)
     return found
 
 

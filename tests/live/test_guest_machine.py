@@ -120,7 +120,8 @@ def gdb(*commands: str) -> str:
     """Let gdb drive a KLOS that it starts itself, through a pipe."""
     start = " ".join(qemu("seed=7", "-serial", "none", "-S", "-icount", "shift=0", "-gdb", "stdio"))
     line = ["gdb", "-q", "-nx", "-batch", "-ex", f"target remote | exec {start}", str(IMAGE)]
-    for command in commands:
+    # A gdb that leaves waits for what is at the pipe's other end, and QEMU outlives a connection.
+    for command in (*commands, "kill"):
         line += ["-ex", command]
     return subprocess.run(line, capture_output=True, text=True, timeout=600).stdout
 
@@ -140,9 +141,11 @@ def gdb(*commands: str) -> str:
 def test_gdb_walks_from_an_event_into_the_application(stop: str, first: str | None) -> None:
     """Through the stub, the far-call pair and the change of stacks, up to the thread's first."""
     to_pong = ("tbreak klos_ready", "continue", "tbreak app_pong", "continue")
-    shown = gdb(*to_pong, f"break *{stop}", "continue", "bt")
+    shown = gdb(*to_pong, f"break *{stop}", "continue", "bt", "info frame")
     walked = re.findall(r"^#\d+ +(?:0x[0-9a-f]+ in )?([a-z]\w*) \(", shown, re.MULTILINE)
     assert {"app_ping", "app_pong"} & set(walked), shown
-    assert first is None or walked[0] == first
+    # Some gdbs show what is inlined at a function's first instruction as a frame of its own.
+    inlined = re.search(r"inlined into frame (\d+)", shown)
+    assert first is None or walked[int(inlined[1]) if inlined else 0] == first
     assert "<signal handler called>" in shown
     assert "corrupt stack" not in shown
