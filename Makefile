@@ -4,8 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 LOWEST := .venv-lowest
+CLIENTS := .venv-clients
+CLIENT_TESTS := $(wildcard tests/live/test_gdb_*.py tests/live/test_server*.py) \
+    $(addprefix tests/live/test_,three_clients.py sources.py protocol_traps.py guest_machine.py)
 
-.PHONY: setup setup-test demo test test-on test-lowest soak check guest guest-iso probe golden docs clean
+.PHONY: setup setup-test demo test test-on test-lowest test-clients soak check guest guest-iso \
+    probe golden docs clean
 
 setup: $(STAMP)
 	@scripts/system-packages demo
@@ -49,6 +53,18 @@ $(LOWEST)/.installed: pyproject.toml scripts/lowest.py
 	$(PYTHON) -m scripts.lowest > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' \
 	    --constraint $(LOWEST)/constraints.txt
+	@touch $@
+
+# With the gdb and the lldb that pyproject.toml names, which are newer than the system's.
+test-clients: $(CLIENTS)/.installed setup-test guest
+	PATH="$(CURDIR)/$(CLIENTS)/bin:$$PATH" $(CLIENTS)/bin/python -m pytest -n 2 --dist loadgroup \
+	    $(CLIENT_TESTS) $(ARGS)
+
+$(CLIENTS)/.installed: pyproject.toml
+	@scripts/system-packages test
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,clients]'
+	@for client in gdb lldb; do $(CLIENTS)/bin/$$client --version | head -n 1; done
 	@touch $@
 
 soak: setup guest
