@@ -20,7 +20,7 @@ def test_gdb_sees_every_processor() -> None:
     with stub("-smp", "2", running=False) as sockets, serving("serve", sockets["gdb"]) as path:
         said = gdb(path, f"break *{LOOP:#x}", "c", "info threads", "p $cr0 >> 31 & 1", "thread 2",
                    "p $cr0 >> 31 & 1", "p $cpl", "info registers esp gdtr_limit", "stepi",
-                   f"x/xb {UNMAPPED:#x}", "thread 1", "p $cs", "stepi", "p $eip",
+                   "thread 2", f"x/xb {UNMAPPED:#x}", "thread 1", "p $cs", "stepi", "p $eip",
                    f"x/xb {UNMAPPED:#x}")  # fmt: skip
     assert re.search(rf'^\* 1 +Thread 1 "processor 0" .* {LOOP:#010x}', said, re.MULTILINE)
     assert re.search(r'^  2 +Thread 2 "processor 1" \(halted\)', said, re.MULTILINE)
