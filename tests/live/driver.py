@@ -18,6 +18,7 @@ from klosdbg.frontend import Frontend
 from klosdbg.session import Session
 from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.wire.symbols import Image, SymbolTable
+from tests.live.patience import PATIENCE
 from tests.live.tiny import QEMU, image
 
 KLOS = Path(__file__).parents[2] / "guest" / "build" / "klos.elf"
@@ -44,10 +45,22 @@ def klosdbg(*words: str, stdin: str = "", cwd: Path | None = None) -> Result:
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3 * PATIENCE,
         cwd=cwd,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def launched(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run klosdbg, and do not wait for its end: who leaves the context kills it."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, "-m", "klosdbg", *words]
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def run_tiny(*commands: str, stdin: str = "", extra: tuple[str, ...] = ()) -> Result:
@@ -83,7 +96,7 @@ class Driver(Frontend):
 @contextmanager
 def driving(path: Path | None, *extra: str, append: str = "") -> Iterator[Driver]:
     """Start a guest under a front end of this process; ``warnings`` are kept in the session."""
-    session = Session(timeout=100.0)
+    session = Session(timeout=PATIENCE)
     if path:
         session.symbols = SymbolTable((Image(path.read_bytes(), str(path)),))
     options = QemuOptions(image=path, append=append, headless=True, extra_args=extra)

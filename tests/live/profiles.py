@@ -16,6 +16,7 @@ from klosdbg.session import Session
 from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.wire.symbols import SymbolTable
 from tests.live.driver import Driver
+from tests.live.patience import PATIENCE
 
 Document = dict[str, Any]
 OFFSETS = {member.name: (member.offset, member.size) for member in members(KlosInfo)}
@@ -86,7 +87,7 @@ def profile(symbols: SymbolTable) -> Document:
 @contextmanager
 def profiled(image: Path, document: Document) -> Iterator[Driver]:
     """Start an image that klosdbg knows by a profile alone."""
-    session = Session(timeout=20.0)
+    session = Session(timeout=PATIENCE)
     target = start_qemu(QemuOptions(image=image, append="seed=5", headless=True))
     known = parse_profile(yaml.safe_dump(document).encode(), "test")
     target, session.symbols = use_profile(target, None, known)

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +12,7 @@ from pathlib import Path
 
 from klosdbg.ports import StopEvent
 from klosdbg.wire.rsp import Codec, Packet, encode
-
-_PATIENCE = 100.0
+from tests.live.patience import PATIENCE
 
 
 @contextmanager
@@ -38,7 +36,7 @@ def serving(verb: str, *words: str, listen: str = "") -> Iterator[str]:
             assert process.poll() is None, "the server ended before its clients"
         finally:
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=_PATIENCE)
+            _, errors = process.communicate(timeout=PATIENCE)
         assert b"Traceback" not in errors, errors.decode()
         assert process.returncode == 0, errors.decode()
 
@@ -86,7 +84,7 @@ class Raw:
         with ExitStack() as undo:
             undo.callback(self.close)
             self.socket.connect(self.path)
-            self.socket.settimeout(_PATIENCE)
+            self.socket.settimeout(PATIENCE)
             self.ask(b"QStartNoAckMode")
             undo.pop_all()
         self.codec.start_no_ack_mode()
@@ -129,12 +127,3 @@ class Raw:
     def close(self) -> None:
         """Vanish."""
         self.socket.close()
-
-
-def until(condition: object, patience: float = _PATIENCE) -> None:
-    """Wait until a function of no arguments returns something true."""
-    assert callable(condition)
-    ends = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.01)

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from tests.live.patience import PATIENCE
+
 CTRL_C, CTRL_D, TAB, UP, ENTER = "\x03", "\x04", "\t", "\x1b[A", "\r"
-_PATIENCE = 100.0
 _ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\].*?\x07|[()=>][A-Z0-9]?)")
 
 
@@ -61,7 +62,7 @@ class Terminal:
 
     def expect(self, pattern: str) -> str:
         """Wait until the pattern has been written, and take everything up to its end."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not (found := re.search(pattern, self.text)):
             assert self._read(deadline), f"no {pattern!r} in {self.text!r}"
         taken = self.text[: found.end()]
@@ -71,10 +72,10 @@ class Terminal:
     def ends(self) -> int:
         """Leave with Ctrl-D, read to the end, and return the exit code."""
         self.type(CTRL_D)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while self._read(deadline):
             pass
-        return self.process.wait(_PATIENCE)
+        return self.process.wait(PATIENCE)
 
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
@@ -107,7 +108,7 @@ def on_terminal(
         yield Terminal(master, process)
     finally:
         process.terminate()
-        process.wait(_PATIENCE)
+        process.wait(PATIENCE)
         os.close(master)
 
 

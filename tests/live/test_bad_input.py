@@ -4,11 +4,9 @@ import io
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,19 @@ from klosdbg.session import Session
 from klosdbg.targets.rsp import greet
 from klosdbg.targets.rsp_link import RspLink
 from klosdbg.wire.rsp import encode
-from tests.live.driver import Driver, Result, assert_fits, driving, klosdbg, run_tiny, stub
-from tests.live.test_qemu import is_alive, wait_until_dead
+from tests.live.driver import (
+    Driver,
+    Result,
+    assert_fits,
+    driving,
+    klosdbg,
+    launched,
+    run_tiny,
+    stub,
+)
+from tests.live.patience import PATIENCE
+from tests.live.terminal import children
+from tests.live.test_qemu import wait_until_dead
 from tests.live.tiny import image, needs_qemu, set_mode
 from tests.wire.fake_stub import FakeStub, command
 
@@ -191,24 +200,16 @@ def test_a_timeout_says_where_it_stood() -> None:
 
 def test_qemu_dies_in_the_middle_of_a_command() -> None:
     """The run ends with exit code 3, and one line says how to start again."""
+    words = ("-c", "s", "-c", "c", "-c", "regs")
     with (
         stub(running=True) as place,
-        attached(place, "-c", "s", "-c", "c", "-c", "regs") as process,
+        launched("attach", place["gdb"], "--qmp", place["qmp"], *words) as process,
     ):
         assert process.stdout is not None
         process.stdout.readline()
         os.kill(int(place["pid"]), signal.SIGKILL)
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=PATIENCE)
     assert_one_line(Result(process.returncode, out, err), 3, "lost unix:", "klosdbg attach")
-
-
-@contextmanager
-def attached(place: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
-    """Run klosdbg on a stub, without waiting for its end."""
-    command = [sys.executable, "-u", "-m", "klosdbg", "attach", place["gdb"], "--qmp", place["qmp"]]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*command, *words], text=True, **pipes) as process:
-        yield process
 
 
 def test_qemu_dies_under_klosdbg() -> None:
@@ -218,9 +219,9 @@ def test_qemu_dies_under_klosdbg() -> None:
         pid = driver.session.target.monitor
         assert pid is not None
         driver.line("c &")
-        for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+        for child in children(os.getpid()):
             if b"tiny.elf" in Path(f"/proc/{child}/cmdline").read_bytes():
-                os.kill(int(child), signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
         with pytest.raises(TargetLost, match=r"lost tiny.elf: QEMU ended \(signal 9\)"):
             driver.line("c")
 
@@ -264,7 +265,7 @@ def test_garbage_in_the_middle(line: str, request_: bytes, reply: bytes) -> None
     """A stub that goes wrong after a good start."""
     replies = [encode(reply), encode(b"OK")] if reply.startswith(b"O") else [encode(reply)]
     fake = FakeStub({request_: replies})
-    session = Session(timeout=5)
+    session = Session(timeout=PATIENCE)
     session.attach(greet(RspLink(fake.client, "fake")).target)
     with pytest.raises(KlosdbgError) as caught:
         Driver(session, io.StringIO()).line(line)
@@ -275,20 +276,13 @@ def test_garbage_in_the_middle(line: str, request_: bytes, reply: bytes) -> None
 def test_ctrl_c_in_batch() -> None:
     """The exit code is 130, and QEMU goes too."""
     words = ["run", "--headless", "--image", str(image()), "-c", "until loop", "-c", "c"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "klosdbg", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.readline()
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 1
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=100)
+    with launched(*words) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.readline()
+        (qemu,) = children(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert wait_until_dead(int(children[0]))
-    assert not is_alive(int(children[0]))
+    assert wait_until_dead(qemu)

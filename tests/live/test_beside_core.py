@@ -16,7 +16,6 @@ NO_RING0_STACK = "set 0xff800f9c 0xf8001000"
 @pytest.fixture
 def driver() -> Iterator[Driver]:
     with driving(KLOS, append="seed=7") as found:
-        found.session.timeout = 60.0
         found.line("until klos_ready")
         yield found
 

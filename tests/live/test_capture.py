@@ -7,16 +7,18 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from klosdbg.targets.capture import open_capture
 from klosdbg.targets.host import program_version
-from tests.live.driver import Result, klosdbg, needs_klos
+from tests.live.driver import Result, klosdbg, launched, needs_klos
+from tests.live.patience import PATIENCE, until
+from tests.live.terminal import children
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("capture")]
@@ -45,7 +47,7 @@ def opened(path: Path, *lines: str) -> Result:
         capture_output=True,
         text=True,
         timeout=300,
-        env={"PATH": "/nowhere"},
+        env={"PATH": "/dev/null"},
     )
     return Result(done.returncode, done.stdout, done.stderr)
 
@@ -152,40 +154,24 @@ def test_the_exit_code_is_that_of_the_expectations(tmp_path: Path) -> None:
     assert "ended        expected relocations > 5" in info.out
 
 
-def started(path: Path, *lines: str) -> subprocess.Popen[str]:
+def started(path: Path, *lines: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a capture that goes on, and takes more commands from standard input."""
-    words = ["capture", "-o", str(path), "--headless", "--timeout", "0", *commands(*lines)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "klosdbg", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = ("-o", str(path), "--headless", "--timeout", "0")
+    return launched("capture", *words, *commands(*lines))
 
 
 @pytest.fixture
 def going(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A capture that is in the middle of recording events, its mark already taken."""
     lines = ("until klos_ready", "capture mark ready", "events record -n 100000")
-    process = started(tmp_path / "bug.klos", *lines)
-    wait_until(lambda: recorded(tmp_path / "bug.klos") >= _SOME)
-    yield process
-    process.kill()
-    process.communicate()
+    with started(tmp_path / "bug.klos", *lines) as process:
+        until(lambda: recorded(tmp_path / "bug.klos") >= _SOME)
+        yield process
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + 100
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def recorded(path: Path) -> int:
-    """Count the events of a recording under way."""
-    file = path.with_name(path.name + ".part") / "events.jsonl"
+def recorded(path: Path, what: str = "events") -> int:
+    """Count the events of a recording under way, or its snapshots."""
+    file = path.with_name(path.name + ".part") / f"{what}.jsonl"
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
@@ -203,9 +189,9 @@ def test_klosdbg_is_killed(tmp_path: Path, going: subprocess.Popen[str]) -> None
 
 def test_qemu_is_killed(tmp_path: Path, going: subprocess.Popen[str]) -> None:
     """The capture is written without a last snapshot, and says what ended it."""
-    children = Path(f"/proc/{going.pid}/task/{going.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGKILL)
-    assert going.wait(100) == 3
+    (qemu,) = children(going.pid)
+    os.kill(qemu, signal.SIGKILL)
+    assert going.wait(PATIENCE) == 3
     shown = opened(tmp_path / "bug.klos", "snaps", "gdt 3", "capture info --json")
     assert (shown.code, shown.err) == (0, "")
     info = json.loads(shown.out.splitlines()[-1])
@@ -217,7 +203,7 @@ def test_qemu_is_killed(tmp_path: Path, going: subprocess.Popen[str]) -> None:
 def test_ctrl_c(tmp_path: Path, going: subprocess.Popen[str]) -> None:
     """The capture is written, its last snapshot too, and says what ended it."""
     going.send_signal(signal.SIGINT)
-    assert going.wait(100) == 130
+    assert going.wait(PATIENCE) == 130
     info = json.loads(opened(tmp_path / "bug.klos", "capture info --json").out)
     assert (info["ended"], info["snapshots"]) == ("interrupted by Ctrl-C", 3)
     assert "interrupted by Ctrl-C" in [note["text"] for note in info["notes"]]
@@ -225,19 +211,20 @@ def test_ctrl_c(tmp_path: Path, going: subprocess.Popen[str]) -> None:
 
 def test_a_script_that_cannot_be_read_starts_nothing(tmp_path: Path) -> None:
     """Neither a guest nor a capture."""
-    words = ("capture", "-o", str(tmp_path / "bug.klos"), "--headless", "-x", "/nowhere.txt")
+    script = str(tmp_path / "none.txt")
+    words = ("capture", "-o", str(tmp_path / "bug.klos"), "--headless", "-x", script)
     result = klosdbg(*words)
     assert (result.code, result.out) == (2, "")
-    assert "cannot read the script /nowhere.txt" in result.err
+    assert f"cannot read the script {script}" in result.err
     assert not any(tmp_path.iterdir())
 
 
 def test_the_disk_is_full(tmp_path: Path) -> None:
     """The recording ends, says so, and keeps what it has."""
-    process = started(tmp_path / "bug.klos")
-    wait_until((tmp_path / "bug.klos.part" / "snapshots.jsonl").exists)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (200_000, 200_000))
-    _, errors = process.communicate("until klos_ready\ncapture mark ready\n", timeout=200)
+    with started(tmp_path / "bug.klos") as process:
+        until(lambda: recorded(tmp_path / "bug.klos", "snapshots"))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (200_000, 200_000))
+        _, errors = process.communicate("until klos_ready\ncapture mark ready\n", PATIENCE)
     assert process.returncode == 1
     assert errors.count("the recording ended: the disk is full; what it has is in") == 1
     assert errors.endswith("bug.klos was not written: the disk is full\n")

@@ -12,6 +12,7 @@ from tests.live.driver import (
     needs_klos,
     run_tiny,
 )
+from tests.live.patience import PATIENCE
 from tests.live.tiny import image, needs_qemu, set_mode, symbols
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -166,7 +167,7 @@ def test_many_steps_are_bounded_in_time(tiny: Driver) -> None:
     tiny.session.timeout = 0.2
     with pytest.raises(CommandError, match=r"of 10000000 instructions took 0.2 s: .*--timeout 0"):
         tiny.line("s 10000000")
-    tiny.session.timeout = 100
+    tiny.session.timeout = PATIENCE
     tiny.line("b loop")
     assert tiny.models("s 1000")["breakpoint"] == 1
     assert tiny.models("n 1000")["breakpoint"] == 1

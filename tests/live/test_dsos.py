@@ -11,6 +11,7 @@ from klosdbg.klos.layout import members
 from tests.build import make
 from tests.live.driver import Driver, assert_fits, driving
 from tests.live.klos import GUEST, IMAGE
+from tests.live.patience import PATIENCE
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -110,7 +111,7 @@ def test_without_relocations_the_audit_says_so(ready: Driver) -> None:
     ready.session.timeout = 0.3
     with pytest.raises(CommandError, match=r"no relocation within 0\.3 s, after 0 of 1"):
         ready.line("dsos audit --at-every-relocation 1")
-    ready.session.timeout = 100
+    ready.session.timeout = PATIENCE
 
 
 def written(driver: Driver, field: str, value: int) -> int:
@@ -143,7 +144,7 @@ def test_a_mailbox_that_never_answers(ready: Driver, how: str) -> None:
     ready.session.timeout = 0.3
     with pytest.raises(CommandError, match=r"did not answer .* taken back"):
         ready.line(f"dsos trigger --how {how}")
-    ready.session.timeout = 100
+    ready.session.timeout = PATIENCE
     written(ready, "mailbox", mailbox)
     assert ready.models("dsos")["selector"] == dsos["selector"]
     assert ready.models("mailbox ping 4")["result"] == 4

@@ -1,11 +1,8 @@
 """The events commands: recording, following, stopping at one, a guest without a profile."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +10,9 @@ import pytest
 from klosdbg.errors import CommandError, TargetLost, UsageError
 from klosdbg.trace.discovery import discover
 from tests.build import make
-from tests.live.driver import KLOS, Driver, assert_fits, driving, klosdbg, needs_klos
+from tests.live.driver import KLOS, Driver, assert_fits, driving, klosdbg, launched, needs_klos
 from tests.live.klos import DETERMINISTIC
-from tests.live.serving import until
+from tests.live.patience import PATIENCE, until
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos]
@@ -180,15 +177,10 @@ def test_follow_ends_by_itself(driver: Driver) -> None:
 def test_ctrl_c_ends_a_recording(command: str, stream: str, sign: str) -> None:
     """In batch with exit code 130; how many events came is all that is said."""
     words = ["run", "--headless", "-c", "until klos_ready", "-c", f"events {command} -n 1000000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "klosdbg", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert any(re.match(sign, line) for line in getattr(process, stream)), "it has begun"
-    os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=100)
+    with launched(*words) as process:
+        assert any(re.match(sign, line) for line in getattr(process, stream)), "it has begun"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert re.search(r"^klosdbg: recorded until Ctrl-C: \d+ events$", said, re.M)

@@ -16,6 +16,7 @@ from klosdbg.trace.ring import RingRecorder
 from klosdbg.trace.stopping import StoppingRecorder
 from klosdbg.trace.tracer import Tracer
 from tests.live.driver import KLOS, Driver, driving, needs_klos
+from tests.live.patience import until
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("events")]
@@ -45,7 +46,6 @@ _LOGGED = re.compile(
     r"^ *\d+: v=(..) e=(....) i=(.) cpl=(.) IP=(....):([0-9a-f]{8}) pc", re.MULTILINE
 )
 _INT_N = 2
-KEY_PRESSES = 50
 
 
 @dataclass
@@ -67,7 +67,6 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     extra = ("-icount", "shift=0", "-d", "int", "-D", str(log))
     extra += ("-serial", f"unix:{wire},server=on,wait=off")
     with driving(KLOS, *extra, append="seed=7") as driver:
-        driver.session.timeout = 120.0
         driver.line("until klos_ready")
         before = log.stat().st_size
         found = Both(driver)
@@ -107,14 +106,17 @@ def _press(both: Both) -> None:
     """Press a key while the guest runs: a stopped one hears nothing."""
     session = both.driver.session
     assert session.target.monitor is not None
-    for _ in range(KEY_PRESSES):
-        if any(event.vector == KEYBOARD for event in both.stopping):
-            return
+    monitor = session.target.monitor
+
+    def heard() -> bool:
         session.control.resume()
-        session.target.monitor.command("sendkey a")
+        monitor.command("sendkey a")
         with suppress(TargetTimeout):
             wait_for_event(session, 0.05)
         stop_here(session, session.control.interrupt())
+        return any(event.vector == KEYBOARD for event in both.stopping)
+
+    until(heard)
 
 
 def _log(text: str) -> list[tuple[int, ...]]:

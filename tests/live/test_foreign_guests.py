@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from klosdbg.errors import CommandError
 from tests.live.driver import Driver, assert_fits, driving, klosdbg
-from tests.live.serving import until
+from tests.live.patience import until
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]

@@ -10,6 +10,7 @@ from klosdbg.targets.live import connect
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, driving, klosdbg, needs_klos
 from tests.live.klos import DETERMINISTIC
+from tests.live.patience import PATIENCE
 from tests.live.serving import gdb, serving
 from tests.live.test_gdb_extension import needs_gdb_python
 from tests.live.test_server import shown
@@ -25,7 +26,7 @@ SHOW = {name: c.example for name, c in DECLARED.items() if c.reads} | {
                  "rs", "rc", "interrupt", "decode", "help", "echo")
 } | {
     "capture mark": "capture mark here", "capture stop": "capture stop", "snaps": "snaps",
-    "snap": "snap here", "at": "at 7", "diff": "diff 7 8", "export": "export csv /nowhere/x",
+    "snap": "snap here", "at": "at 7", "diff": "diff 7 8", "export": "export csv /dev/null/x",
     "info b": "info b", "attack": "attack guess --simulate 1000",
 }  # fmt: skip
 MOVE = (
@@ -104,7 +105,7 @@ def test_each_is_in_one_list() -> None:
 
 def test_what_shows_something(guest: str, line: str) -> None:
     lines = tuple(SHOW.values())
-    session = Session(timeout=100.0, symbols=SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)))
+    session = Session(timeout=PATIENCE, symbols=SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)))
     session.attach(connect(f"unix:{guest}"))
     try:
         expected = dict(zip(lines, by_shell(session, lines), strict=True))

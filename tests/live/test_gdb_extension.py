@@ -15,6 +15,7 @@ from klosdbg.targets.host import program_version
 from klosdbg.targets.live import connect
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, klosdbg, needs_klos, stub
+from tests.live.patience import PATIENCE
 from tests.live.serving import gdb, serving
 from tests.live.test_server import SAME_AS_THE_SHELL, shown
 from tests.live.tiny import needs_qemu
@@ -64,7 +65,7 @@ def test_on_qemus_stub_it_prints_what_the_shell_prints(line: str) -> None:
             "disconnect",
         )
         said = gdb(sockets["gdb"][5:], *start, image=KLOS, line=line)
-        session = Session(timeout=100.0)
+        session = Session(timeout=PATIENCE)
         session.symbols = SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),))
         session.attach(connect(sockets["gdb"]))
         try:

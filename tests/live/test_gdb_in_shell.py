@@ -13,7 +13,8 @@ import pytest
 from klosdbg.errors import CommandError, UsageError
 from klosdbg.factories import LocalFactories
 from tests.live.driver import KLOS, Driver, Result, driving, klosdbg, needs_klos
-from tests.live.serving import Raw, serving, until
+from tests.live.patience import until
+from tests.live.serving import Raw, serving
 from tests.live.terminal import CTRL_C, ENTER, TAB, children, on_terminal
 from tests.live.test_server import needs_gdb
 from tests.live.tiny import image, needs_qemu, symbols

@@ -14,6 +14,7 @@ from klosdbg.session import Session
 from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import Driver, assert_fits, klosdbg
+from tests.live.patience import PATIENCE
 from tests.live.tiny import GUESTS
 
 QEMU64 = "qemu-system-x86_64"
@@ -46,7 +47,7 @@ def guest(images: tuple[Path, Path]) -> Iterator[Driver]:
     boot, symbols = images
     linked = Image(boot.read_bytes(), "long")
     mapped = Image(symbols.read_bytes(), "high", HIGH)
-    session = Session(timeout=20, symbols=SymbolTable((linked, mapped)))
+    session = Session(timeout=PATIENCE, symbols=SymbolTable((linked, mapped)))
     session.attach(start_qemu(QemuOptions(boot, headless=True, qemu=QEMU64)))
     driver = Driver(session, io.StringIO())
     driver.line(f"until {HIGH + 0x100000:#x}+high-image")

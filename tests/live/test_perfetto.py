@@ -15,7 +15,6 @@ pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos]
 @pytest.fixture
 def driver() -> Iterator[Driver]:
     with driving(KLOS, append="seed=7") as found:
-        found.session.timeout = 60.0
         found.line("until klos_ready")
         yield found
 

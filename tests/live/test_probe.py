@@ -14,6 +14,7 @@ from klosdbg.views.base import Style, text
 from klosdbg.views.doctor import _TOPIC_OF as TOPIC_OF
 from klosdbg.x86.enforcement import ProbeResult
 from tests.build import make
+from tests.live.patience import PATIENCE
 
 QEMU = "qemu-system-i386"
 
@@ -58,7 +59,6 @@ NEVER_ENFORCED = {
 ENFORCED_BY_SOME = {"icebp": "#UD", "invd": "eax=0", "wbinvd": "eax=0"}
 ROWS = 174
 README = Path(__file__).parents[2] / "README.md"
-PATIENCE = 100.0
 # Exceptions that are reported after the instruction, not at it.
 TRAPS = {"int3", "into", "dr0-data", "icebp"}
 

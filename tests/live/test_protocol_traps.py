@@ -15,7 +15,8 @@ from klosdbg.wire.rsp import encode
 from klosdbg.wire.rsp_replies import Transfer
 from klosdbg.wire.target_xml import included, parse_target_xml
 from tests.live.driver import stub
-from tests.live.serving import Raw, gdb, serving, until
+from tests.live.patience import PATIENCE, until
+from tests.live.serving import Raw, gdb, serving
 from tests.live.tiny import needs_qemu, symbols
 
 pytestmark = [
@@ -102,7 +103,7 @@ def test_reading_a_guest_that_runs_stops_it() -> None:
         client.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.receive()
-        client.socket.settimeout(20)
+        client.socket.settimeout(PATIENCE)
         client.send(b"m%x,4" % COUNTER)
         return client
 
@@ -143,7 +144,7 @@ def test_small_packets_and_one_client() -> None:
     with qemu_itself() as path:
         assert lacking(path, 1) == {*asked, "size", "second client"}
     with klosdbg_serves() as path:
-        assert lacking(path, 20) == set()
+        assert lacking(path, PATIENCE) == set()
 
 
 def answers_another(path: str, patience: float) -> bool:

@@ -15,6 +15,7 @@ from klosdbg.errors import DataError, TargetLost
 from klosdbg.targets import private_dir
 from klosdbg.targets.private_dir import PrivateDirectory, remove_abandoned
 from klosdbg.targets.qemu import QemuOptions, QemuProcess, command_line, start_qemu
+from tests.live.patience import PATIENCE
 from tests.live.tiny import image, needs_qemu, symbols, value
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -32,7 +33,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_dead(pid: int) -> bool:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not is_alive(pid)
@@ -57,7 +58,7 @@ def test_the_console_is_what_the_guest_writes_to_its_port() -> None:
     assert target.read_console() == b""
     target.control.insert(symbols()["loop"])
     target.control.resume()
-    target.control.wait(20)
+    target.control.wait(PATIENCE)
     assert target.read_console() == b"K"
     target.close()
 
@@ -69,7 +70,7 @@ def test_a_deterministic_guest_does_the_same_each_time() -> None:
         target.control.insert(symbols()["tick"])
         for _ in range(5):
             target.control.resume()
-            target.control.wait(20)
+            target.control.wait(PATIENCE)
         counted = value(target, "counter")
         target.close()
         return counted

@@ -4,7 +4,6 @@ import io
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,8 +27,8 @@ from tests.live.driver import (
     state_of,
     stub,
 )
-from tests.live.serving import until
-from tests.live.tiny import image, needs_qemu, symbols
+from tests.live.patience import PATIENCE, until
+from tests.live.tiny import await_counting, image, needs_qemu, symbols
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -100,7 +99,7 @@ def events(path: str) -> Iterator[list[str]]:
     names: list[str] = []
     with closing(socket.socket(socket.AF_UNIX)) as connection:
         connection.connect(path)
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE)
         connection.sendall(b'{"execute": "qmp_capabilities"}')
         received = receive(connection, b'"return"')
         yield names
@@ -174,7 +173,7 @@ def test_stop_does_not_pass_over_a_breakpoint(
 def test_without_qmp_a_running_guest_needs_stop() -> None:
     """The refusal names ``--stop``, for every command that reads the guest."""
     with stub(running=True) as place:
-        driver = Driver(Session(timeout=20), io.StringIO())
+        driver = Driver(Session(timeout=PATIENCE), io.StringIO())
         driver.session.attach(connect(place["gdb"]))
         driver.line("c &")
         for line in ("regs", "gdt", "mem 0x100000", "sel cs", "dis", "port 0x80"):
@@ -190,7 +189,8 @@ def test_attach_leaves_the_guest_as_it_was(running: bool, through_qmp: bool) -> 
     """One that ran runs on, one that was stopped stays so, and no breakpoint is left."""
     with stub(running=running) as place:
         if running:
-            wait_for_the_loop(place["qmp"])
+            with closing(Qmp(place["qmp"])) as connection:
+                await_counting(connection)
         qmp = ["--qmp", place["qmp"]] if through_qmp else []
         breakpoints = [f"b {symbols()[name]:#x}" for name in ("loop", "tick", "loop_end")]
         commands = [*breakpoints, "regs", *(["c", "s"] if running else [])]
@@ -200,28 +200,7 @@ def test_attach_leaves_the_guest_as_it_was(running: bool, through_qmp: bool) -> 
         with closing(Qmp(place["qmp"])) as connection:
             assert (connection.status() == "running") == running
             if running:
-                assert counts(connection)
-
-
-def wait_for_the_loop(qmp: str) -> None:
-    with closing(Qmp(qmp)) as connection:
-        deadline = time.monotonic() + 20
-        while counter(connection) == 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-
-def counter(qmp: Qmp) -> int:
-    return int(qmp.monitor(f"xp /1wx {symbols()['counter']:#x}").split()[-1], 16)
-
-
-def counts(qmp: Qmp) -> bool:
-    """Tell whether the guest still goes round its loop: no breakpoint holds it."""
-    before = counter(qmp)
-    deadline = time.monotonic() + 20
-    while counter(qmp) == before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return counter(qmp) != before and qmp.status() == "running"
+                await_counting(connection)
 
 
 def test_what_attach_leaves_is_the_state_it_found() -> None:
@@ -229,7 +208,7 @@ def test_what_attach_leaves_is_the_state_it_found() -> None:
     with stub("-m", "16", running=False) as place:
         states = []
         for _ in range(2):
-            session = Session(timeout=20)
+            session = Session(timeout=PATIENCE)
             session.attach(connect(place["gdb"], place["qmp"]))
             states.append(state_of(session, 16 * MIB))
             for line in ("regs", "sregs", "ivt", "mem 0xffff0 16", "dis", "port 0x80"):

@@ -11,6 +11,7 @@ from klosdbg.session import Session
 from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import Driver, assert_fits, driving, klosdbg
+from tests.live.patience import PATIENCE
 from tests.live.tiny import GUESTS, image, needs_qemu
 
 DB, UD, GP = 1, 6, 13
@@ -26,7 +27,7 @@ def boot(tmp_path: Path) -> Iterator[Driver]:
     subprocess.run([*build, "-Wl,-N", "-o", str(elf), str(GUESTS / "boot.S")], check=True)
     text = ["objcopy", "-O", "binary", "-j", ".text", str(elf), str(sector)]
     subprocess.run(text, check=True)
-    session = Session(timeout=20, symbols=SymbolTable((Image(elf.read_bytes(), "boot"),)))
+    session = Session(timeout=PATIENCE, symbols=SymbolTable((Image(elf.read_bytes(), "boot"),)))
     drive = ("-drive", f"file={sector},format=raw,if=floppy")
     session.attach(start_qemu(QemuOptions(headless=True, extra_args=drive)))
     driver = Driver(session, io.StringIO())

@@ -4,13 +4,13 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from tests.live.driver import Result, klosdbg, needs_klos
+from tests.live.driver import Result, klosdbg, launched, needs_klos
 from tests.live.klos import IMAGE
+from tests.live.terminal import children
 from tests.live.test_qemu import wait_until_dead
 from tests.live.tiny import needs_qemu
 
@@ -223,13 +223,9 @@ def test_a_recording_that_was_killed_is_not_replayed(tmp_path: Path) -> None:
     path, part = tmp_path / "bug.klos", tmp_path / "bug.klos.part"
     lines = ("until klos_ready", "echo ready", "events record -n 1000000 --ring")
     words = [word for line in lines for word in ("-c", line)]
-    command = [sys.executable, "-m", "klosdbg", "capture", "-o", str(path), "--deterministic"]
-    with subprocess.Popen([*command, "--headless", *words], stdout=subprocess.PIPE) as process:
+    with launched("capture", "-o", str(path), "--deterministic", "--headless", *words) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if line == b"ready\n":
-                break
-        process.kill()
+        assert "ready\n" in process.stdout
     shown = replay(part, "regs")
     assert (shown.code, shown.out) == (2, "")
     assert "its recording was not finished ('open' shows it)" in shown.err
@@ -254,18 +250,11 @@ def test_there_is_no_qemu_to_give_arguments_to(recorded: tuple[Path, str], verb:
 
 def test_klosdbg_is_killed_in_a_replay(recorded: tuple[Path, str]) -> None:
     """QEMU dies with it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "klosdbg", "replay", str(recorded[0]), "--headless"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write("s\n")
-    process.stdin.flush()
-    assert "ring" in process.stdout.readline()
-    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    process.kill()
-    process.communicate()
-    assert wait_until_dead(int(child))
+    with launched("replay", str(recorded[0]), "--headless") as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("s\n")
+        process.stdin.flush()
+        assert "ring" in process.stdout.readline()
+        (qemu,) = children(process.pid)
+    assert wait_until_dead(qemu)

@@ -24,7 +24,6 @@ COUNT = re.compile(r"recorded: (\d+) events")
 def counted() -> Iterator[Driver]:
     """A guest whose time stamp counter counts instructions."""
     with driving(KLOS, "-icount", "shift=0", append="seed=7") as driver:
-        driver.session.timeout = 120.0
         driver.line("until klos_ready")
         yield driver
 

@@ -17,9 +17,9 @@ from klosdbg.targets.qmp import Qmp
 from klosdbg.targets.qmp_ports import Exchange, QmpMemory
 from klosdbg.targets.rsp_link import REPLY_TIMEOUT, RspLink
 from tests.live.driver import stub
-from tests.live.serving import until
+from tests.live.patience import PATIENCE, until
 from tests.live.test_qemu import wait_until_dead
-from tests.live.tiny import image, needs_qemu, set_mode, symbols, value
+from tests.live.tiny import await_counting, image, needs_qemu, set_mode, symbols, value
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -42,7 +42,7 @@ def control(target: Target) -> RunControl:
 def run_to(target: Target, name: str) -> StopEvent:
     control(target).insert(symbols()[name])
     control(target).resume()
-    event = control(target).wait(20)
+    event = control(target).wait(PATIENCE)
     control(target).remove(symbols()[name])
     assert target.registers.read().linear_pc == symbols()[name]
     return event
@@ -60,7 +60,7 @@ def test_breakpoints_make_progress_where_the_code_base_is_not_zero(target: Targe
     counts = []
     for _ in range(5):
         control(target).resume()
-        assert control(target).wait(20) == StopEvent("breakpoint", 5)
+        assert control(target).wait(PATIENCE) == StopEvent("breakpoint", 5)
         cpu = target.registers.read()
         assert (cpu.linear_pc, cpu.eip) == (loop, loop - CODE_BASE)
         assert cpu.segments["cs"].base == CODE_BASE
@@ -74,7 +74,7 @@ def test_two_breakpoints_take_turns_without_a_step(target: Target) -> None:
     for _ in range(20):
         control(target).insert(there)
         control(target).resume()
-        assert control(target).wait(20).reason == "breakpoint"
+        assert control(target).wait(PATIENCE).reason == "breakpoint"
         assert target.registers.read().linear_pc == there
         control(target).remove(there)
         here, there = there, here
@@ -198,7 +198,6 @@ def test_memory_is_read_by_the_monitor_where_no_file_can_be_shared(target: Targe
 def test_an_interrupt_stops_and_a_second_one_does_no_harm(target: Target) -> None:
     run_to(target, "loop")
     control(target).resume()
-    time.sleep(0.05)
     assert control(target).interrupt() == StopEvent("interrupt", 2)
     assert control(target).interrupt() == StopEvent("interrupt", 2)
     assert not control(target).running
@@ -208,7 +207,7 @@ def test_a_triple_fault_is_a_shut_down_and_a_reset_revives(target: Target) -> No
     run_to(target, "loop")
     set_mode(target, 2)
     control(target).resume()
-    assert control(target).wait(20) == StopEvent("shutdown", 3)
+    assert control(target).wait(PATIENCE) == StopEvent("shutdown", 3)
     assert value(target, "counter") == 1
     with pytest.raises(TargetError, match="'reset' starts it again"):
         control(target).resume()
@@ -218,7 +217,7 @@ def test_a_triple_fault_is_a_shut_down_and_a_reset_revives(target: Target) -> No
     assert value(target, "counter") == 0
     set_mode(target, 2)
     control(target).resume()
-    assert control(target).wait(20).reason == "shutdown"
+    assert control(target).wait(PATIENCE).reason == "shutdown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,17 +229,18 @@ class Foreign:
     pid: int
 
     def status(self) -> str:
-        qmp = Qmp(self.qmp)
-        try:
+        with closing(Qmp(self.qmp)) as qmp:
             return qmp.status()
-        finally:
-            qmp.close()
 
     def start(self) -> None:
-        qmp = Qmp(self.qmp)
-        qmp.execute("cont")
-        qmp.close()
-        time.sleep(0.3)
+        with closing(Qmp(self.qmp)) as qmp:
+            qmp.execute("cont")
+        self.await_counting()
+
+    def await_counting(self) -> None:
+        """Wait until its guest goes on: no breakpoint is left that stops it."""
+        with closing(Qmp(self.qmp)) as qmp:
+            await_counting(qmp)
 
 
 @contextmanager
@@ -281,7 +281,6 @@ def test_attach_leaves_a_stopped_guest_stopped(foreign: Foreign, through_qmp: bo
     target.close()
     assert foreign.status() in ("paused", "debug")
     foreign.start()
-    assert foreign.status() == "running", "no breakpoint is left to stop it"
 
 
 @pytest.mark.parametrize("through_qmp", [False, True])
@@ -290,10 +289,9 @@ def test_attach_leaves_a_running_guest_running(foreign: Foreign, through_qmp: bo
     target = connect(foreign.gdb, foreign.qmp if through_qmp else None)
     control(target).insert(symbols()["loop"])
     control(target).resume()
-    assert control(target).wait(20).reason == "breakpoint"
+    assert control(target).wait(PATIENCE).reason == "breakpoint"
     target.close()
-    time.sleep(0.1)
-    assert foreign.status() == "running", "no breakpoint is left to stop it"
+    foreign.await_counting()
 
 
 def test_attach_leaves_a_guest_paused_that_was_paused_by_hand(foreign: Foreign) -> None:
@@ -349,7 +347,7 @@ def test_qemu_that_dies_in_the_middle_of_a_command(foreign: Foreign) -> None:
     control(target).resume()
     os.kill(foreign.pid, signal.SIGKILL)
     with pytest.raises(TargetLost, match="closed the connection"):
-        control(target).wait(20)
+        control(target).wait(PATIENCE)
     with pytest.raises(TargetLost):
         target.linear.read(0, 4)
     target.close()

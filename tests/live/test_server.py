@@ -19,7 +19,8 @@ from klosdbg.wire.rsp import encode
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, klosdbg, needs_klos, stub
 from tests.live.klos import DETERMINISTIC
-from tests.live.serving import Raw, gdb, serving, until
+from tests.live.patience import PATIENCE, until
+from tests.live.serving import Raw, gdb, serving
 from tests.live.tiny import image, needs_qemu, symbols
 
 needs_gdb = pytest.mark.skipif(shutil.which("gdb") is None, reason="no gdb: apt install gdb")
@@ -88,7 +89,7 @@ def test_qemu_itself_takes_one_client_and_stops_for_whoever_speaks() -> None:
     ):
         assert qmp.status() == "running"
         first.connect(sockets["gdb"][5:])
-        first.settimeout(20)
+        first.settimeout(PATIENCE)
         until(lambda: qmp.status() == "paused")
         first.sendall(b"+" + hello)
         answered = b""
@@ -147,7 +148,7 @@ def test_info_os_shows_the_tables(klos: str) -> None:
 
 def test_the_monitor_prints_what_the_shell_prints(klos: str, raw: Connect) -> None:
     client = raw(klos)
-    session = Session(timeout=20.0, symbols=SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)))
+    session = Session(timeout=PATIENCE, symbols=SymbolTable((Image(KLOS.read_bytes(), str(KLOS)),)))
     session.attach(connect(f"unix:{klos}"))
     try:
         for line in SAME_AS_THE_SHELL:
@@ -211,7 +212,7 @@ def test_control_is_handed_over_and_breakpoints_go_with_their_owner(
     second.socket.settimeout(0.3)
     with pytest.raises(TimeoutError):
         second.receive()
-    second.socket.settimeout(20)
+    second.socket.settimeout(PATIENCE)
     second.socket.sendall(b"\x03")
     assert second.receive().startswith(b"T02")
     assert second.ask(b"Z1,%x,1" % gate) == b"OK"
@@ -221,7 +222,7 @@ def test_control_is_handed_over_and_breakpoints_go_with_their_owner(
     first.socket.settimeout(0.3)
     with pytest.raises(TimeoutError):
         first.receive()
-    first.socket.settimeout(20)
+    first.socket.settimeout(PATIENCE)
     first.socket.sendall(b"\x03")
     assert first.receive().startswith(b"T02")
 
@@ -275,7 +276,7 @@ def test_gdb_lldb_and_our_own_client_at_once(moved: str) -> None:
     with subprocess.Popen(["lldb", "-b", *words], stdout=subprocess.PIPE, text=True) as lldb:
         try:
             said = gdb(moved, "p $gdtr_base", f"x/2i {gate:#x}", "monitor klos clients", image=KLOS)
-            out = lldb.communicate(timeout=120)[0]
+            out = lldb.communicate(timeout=PATIENCE)[0]
         finally:
             lldb.kill()
     assert ours.registers.read().gdtr.limit == 0xFFFF

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.driver import stub
+from tests.live.patience import PATIENCE
 from tests.live.serving import Raw
 from tests.live.tiny import needs_qemu
 
@@ -26,13 +27,16 @@ def test_sigterm_ends_it_where_ctrl_c_is_ignored(short_path: Path) -> None:
             text=True,
         ) as process,
     ):
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("listening at")
-        client = Raw(path)
-        process.send_signal(signal.SIGINT)
-        assert client.ask(b"qC").startswith(b"QC")
-        process.send_signal(signal.SIGTERM)
-        assert client.socket.recv(1) == b""
-        client.close()
-        errors = process.communicate(timeout=20)[1]
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("listening at")
+            client = Raw(path)
+            process.send_signal(signal.SIGINT)
+            assert client.ask(b"qC").startswith(b"QC")
+            process.send_signal(signal.SIGTERM)
+            assert client.socket.recv(1) == b""
+            client.close()
+            errors = process.communicate(timeout=PATIENCE)[1]
+        finally:
+            process.kill()
     assert (process.returncode, errors) == (0, "")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.live.driver import stub
-from tests.live.serving import Raw, gdb, serving, until
+from tests.live.patience import until
+from tests.live.serving import Raw, gdb, serving
 from tests.live.tiny import image, needs_qemu, symbols
 
 pytestmark = [pytest.mark.qemu, needs_qemu]

@@ -6,16 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from klosdbg.targets.qmp import Qmp
 from tests.live.driver import KLOS, needs_klos, stub
+from tests.live.patience import PATIENCE
 from tests.live.serving import Raw, gdb, serving
-from tests.live.tiny import needs_qemu, symbols
+from tests.live.tiny import await_counting, needs_qemu, symbols
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 needs_gdb = pytest.mark.skipif(shutil.which("gdb") is None, reason="no gdb: apt install gdb")
@@ -54,7 +54,7 @@ def test_an_idle_server_notices_the_end_of_qemu(short_path: Path, running: bool)
         if running:
             assert client.receive() == b"X09"
         assert client.socket.recv(1) == b""
-        errors = process.communicate(timeout=20)[1]
+        errors = process.communicate(timeout=PATIENCE)[1]
         client.close()
     assert process.returncode == 3
     assert errors.splitlines()[-1].startswith("klosdbg: lost unix:")
@@ -71,18 +71,16 @@ def test_sigterm_leaves_the_guest_as_it_was(short_path: Path, running: bool) -> 
             assert client.ask(b"Z0,%x,1" % LOOP) == b"OK"
             assert client.stop(b"vCont;c").startswith(b"T05")
             process.send_signal(signal.SIGTERM)
-            errors = process.communicate(timeout=20)[1]
+            errors = process.communicate(timeout=PATIENCE)[1]
             client.close()
         assert process.returncode == 0, errors
         assert "Traceback" not in errors
         assert not Path(path).exists()
-        qmp = Qmp(sockets["qmp"])
-        if not running:
-            assert qmp.status() in ("paused", "debug")
-            qmp.execute("cont")
-        time.sleep(0.2)
-        assert qmp.status() == "running", "nothing stops it any more"
-        qmp.close()
+        with closing(Qmp(sockets["qmp"])) as qmp:
+            if not running:
+                assert qmp.status() in ("paused", "debug")
+                qmp.execute("cont")
+            await_counting(qmp)
 
 
 @needs_gdb

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.live.driver import needs_klos
+from tests.live.patience import PATIENCE
 from tests.live.serving import Raw, gdb, serving
 from tests.live.tiny import needs_qemu
 
@@ -65,7 +66,9 @@ def joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def test_lldb_shows_the_region_of_an_address(klos: str) -> None:
     connect = f"process connect -p gdb-remote unix-connect://{klos}"
     words = [w for c in (connect, f"memory region {CORE_TEXT:#x}") for w in ("-o", c)]
-    said = subprocess.run(["lldb", "-b", *words], capture_output=True, text=True, timeout=60).stdout
+    said = subprocess.run(
+        ["lldb", "-b", *words], capture_output=True, text=True, timeout=PATIENCE
+    ).stdout
     assert re.search(r"\[0x0*c0103000-0x0*c0106000\) r-x", said)
 
 

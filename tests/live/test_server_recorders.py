@@ -11,7 +11,8 @@ from klosdbg.klos.abi import KlosInfo
 from klosdbg.klos.layout import members
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, needs_klos
-from tests.live.serving import Raw, gdb, serving, until
+from tests.live.patience import until
+from tests.live.serving import Raw, gdb, serving
 from tests.live.tiny import needs_qemu
 
 pytestmark = [

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, needs_klos, stub
+from tests.live.patience import PATIENCE
 from tests.live.serving import Raw, gdb, serving
 from tests.live.tiny import needs_qemu, symbols
 
@@ -81,7 +82,7 @@ def test_where_and_how_much(klos: str) -> None:
     observer.socket.settimeout(0.5)
     with pytest.raises(TimeoutError):
         observer.receive()
-    observer.socket.settimeout(20)
+    observer.socket.settimeout(PATIENCE)
     observer.socket.sendall(b"\x03")
     assert observer.receive().startswith(b"T02"), "what the other set is gone"
     observer.close()

@@ -12,6 +12,7 @@ from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.targets.shared_ram import RamMemory, share
 from tests.build import make
 from tests.live.klos import GUEST, IMAGE
+from tests.live.patience import PATIENCE
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -28,7 +29,7 @@ def klos() -> Iterator[Target]:
     ready = next(int(r.split()[0], 16) for r in listing.splitlines() if r.endswith(" klos_ready"))
     control.insert(ready)
     control.resume()
-    control.wait(30)
+    control.wait(PATIENCE)
     yield target
     target.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from klosdbg.targets.qmp import Qmp
 from tests.live.driver import KLOS, needs_klos
-from tests.live.serving import until
+from tests.live.patience import until
 from tests.live.terminal import CTRL_C, ENTER, TAB, UP, Terminal, children, on_terminal
 from tests.live.tiny import image, needs_qemu
 

@@ -3,9 +3,6 @@
 import io
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 from klosdbg.errors import CommandError, UsageError
 from klosdbg.images import PROBE
+from klosdbg.klos.mailbox import run_for
 from klosdbg.klos.outcomes import read_outcomes
 from klosdbg.session import Session
 from klosdbg.targets.probe import run_probe
@@ -21,7 +19,8 @@ from klosdbg.targets.qemu import QemuOptions, start_qemu
 from klosdbg.x86.enforcement import ProbeReport, decode_probe_report
 from tests import bochs
 from tests.build import make
-from tests.live.driver import KLOS, Driver, assert_fits, driving, needs_klos
+from tests.live.driver import KLOS, Driver, assert_fits, driving, launched, needs_klos
+from tests.live.patience import PATIENCE, until
 from tests.live.probing import report_of_bochs
 from tests.live.test_hostprobe import HOSTPROBE, ask
 from tests.live.test_probe import NEVER_ENFORCED, QEMU
@@ -60,7 +59,7 @@ def not_enforced() -> set[str]:
 
 def run_rows(console: Path, option: str) -> tuple[Found, ProbeReport]:
     """Judge every row of the probe; return what was refused in each, and the guest's report."""
-    rows = [row.id for row in run_probe("tcg", QEMU, PROBE, 100.0).rows]
+    rows = [row.id for row in run_probe("tcg", QEMU, PROBE, PATIENCE).rows]
     found: Found = {}
     with probe("-debugcon", f"file:{console}") as driver:
         for row in rows:
@@ -199,14 +198,13 @@ def test_bad_input(words: str, message: str) -> None:
 
 def test_ctrl_c_ends_it_with_what_was_found() -> None:
     """The report is shown, the exit code is 130."""
-    command = [sys.executable, "-m", "klosdbg", "run", "--headless", "--image", str(PROBE)]
-    command += ["--timeout", "0", "-c", "until row_push_past_limit", "-c", "silicon -n 10000000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
+    words = ("run", "--headless", "--image", str(PROBE), "--timeout", "0")
+    judge = ("-c", "until row_push_past_limit", "-c", "silicon -n 10000000")
+    with launched(*words, *judge) as process:
         assert process.stderr is not None
-        assert b"instructions" in process.stderr.readline()
+        assert "instructions" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        shown = process.stdout.read().decode()
+        shown, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "until Ctrl-C: 1 refused by hardware" in shown
 
@@ -227,7 +225,7 @@ def test_firmware_is_not_refused(name: str) -> None:
     """SeaBIOS from its first instruction, through real, unreal and protected mode."""
     if not shutil.which(name):
         pytest.skip("apt install qemu-system-x86")
-    session = Session(timeout=60)
+    session = Session(timeout=PATIENCE)
     session.attach(start_qemu(QemuOptions(headless=True, qemu=name)))
     driver = Driver(session, io.StringIO())
     try:
@@ -298,25 +296,25 @@ def judge_attack(driver: Driver, attack: str, function: str, option: str) -> lis
 
 def await_process(driver: Driver, name: str) -> int:
     """Let KLOS run until there is a process of that name; return its CR3."""
-    for _ in range(100):
-        found = [p["cr3"] for p in driver.models("ps")["processes"] if p["name"] == name]
-        if found:
-            return int(found[0])
-        run_a_little(driver)
-    raise AssertionError(f"there is no process {name}")
 
+    def found() -> list[int]:
+        run_for(driver.session.control, 0.05)
+        return [p["cr3"] for p in driver.models("ps")["processes"] if p["name"] == name]
 
-def run_a_little(driver: Driver) -> None:
-    driver.session.control.resume()
-    time.sleep(0.05)
-    driver.session.control.interrupt()
+    until(found)
+    return found()[0]
 
 
 def attack_result(driver: Driver) -> str:
     """Let KLOS finish the attack that was asked for, and read its verdict."""
-    for _ in range(100):
-        run_a_little(driver)
-        tests = read_outcomes(driver.session.target, driver.session.symbols, "attacks").tests
-        if tests and tests[0].result != "fail":
-            return tests[0].result
-    return "it never ended"
+    session = driver.session
+
+    def ended() -> bool:
+        run_for(session.control, 0.05)
+        return results() not in ([], ["fail"])
+
+    def results() -> list[str]:
+        return [t.result for t in read_outcomes(session.target, session.symbols, "attacks").tests]
+
+    until(ended)
+    return results()[0]

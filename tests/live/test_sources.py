@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from klosdbg.targets.qmp import Qmp
 from tests.live.driver import KLOS, klosdbg, needs_klos, stub
+from tests.live.patience import PATIENCE
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("klos")]
@@ -68,7 +69,7 @@ def ask_gdb(path: str) -> str:
     commands = [word for command in (f"target remote {path}", *asked) for word in ("-ex", command)]
     silent = ["-iex", "set debuginfod enabled off", "-iex", "set pagination off"]
     line = ["gdb", "-nx", "-batch", *silent, *commands, str(KLOS)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE).stdout
 
 
 def test_registers_are_those_of_the_monitor(seen: Seen) -> None:

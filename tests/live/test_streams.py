@@ -2,13 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.live.driver import KLOS, klosdbg
+from tests.live.driver import KLOS, klosdbg, launched
+from tests.live.patience import PATIENCE
+from tests.live.terminal import children
 from tests.live.test_qemu import wait_until_dead
 from tests.live.tiny import image, needs_qemu
 
@@ -24,15 +25,13 @@ def run() -> list[str]:
 
 def test_a_reader_that_leaves_early_ends_the_run_quietly() -> None:
     """As ``| head -1`` does: no traceback, and no message."""
-    words = [*KLOSDBG, *run(), "-c", "until loop", *["-c", "idt --all"] * 40]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert process.stdout.readline().startswith("breakpoint: ")
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait(20) == 0
-    process.stderr.close()
+    with launched(*run(), "-c", "until loop", *["-c", "idt --all"] * 40) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("breakpoint: ")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -56,15 +55,14 @@ def test_closed_streams() -> None:
 def test_killing_klosdbg_ends_its_qemu(running: bool) -> None:
     """SIGKILL leaves nobody to clean up."""
     resume = ["-c", "c &"] if running else []
-    words = [*KLOSDBG, *run(), "-c", "until loop", *resume, "-c", "console -f"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    words = ["-c", "until loop", *resume, "-c", "console -f"]
+    with launched(*run(), *words) as process:
         assert process.stdout is not None
         for _ in range(4 if running else 3):
             process.stdout.readline()
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        assert len(children) == 1
-        os.kill(process.pid, signal.SIGKILL)
-    assert wait_until_dead(int(children[0]))
+        (qemu,) = children(process.pid)
+        process.kill()
+    assert wait_until_dead(qemu)
 
 
 def test_commands_come_from_options_a_file_or_standard_input(tmp_path: Path) -> None:
@@ -123,7 +121,7 @@ def test_no_qemu_is_left_behind(commands: list[str], code: int) -> None:
     """However a run ends, its QEMU ends with it."""
     name = f"left-behind-{os.getpid()}"
     words = [word for command in commands for word in ("-c", command)]
-    patience = "0.5" if commands == ["until 0x5"] else "20"
+    patience = "0.5" if commands == ["until 0x5"] else str(PATIENCE)
     result = klosdbg(*run(), "--timeout", patience, *words, "--", "-name", name)
     assert result.code == code, result
     assert result.err.count("\n") == (code > 0 or commands == ["detach"])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 from klosdbg.wire.symbols import Image, SymbolTable
 from tests.live.driver import KLOS, needs_klos
+from tests.live.patience import PATIENCE, until
 from tests.live.radare2 import R2, libraries
 from tests.live.serving import serving
 from tests.live.tiny import needs_qemu
@@ -26,7 +27,6 @@ pytestmark = [
     pytest.mark.skipif(libraries() is None, reason="no radare2: pip install r2libr"),
 ]
 
-_PATIENCE = 30.0
 REGISTERS = ("eax", "edx", "esp", "ebp", "eip", "cs", "ss", "cr3", "gdtr_base")
 
 
@@ -121,7 +121,7 @@ class Client:
     def expect(self, pattern: str) -> str:
         """Wait until the pattern and the answer's end have been written, and take all to there."""
         assert self.process.stdout is not None
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         whole = f"{pattern}[^\\0]*?{self.language.end}"
         while not (found := re.search(whole, self.text)):
             left = max(0.0, deadline - time.monotonic())
@@ -207,8 +207,7 @@ def in_turn(controller: Client, observers: list[Client], address: int) -> None:
     controller.ask(phrase.breakpoint.format(hex(address)), phrase.is_set)
     for each in observers:
         each.type(each.language.resume)
-    while controller.clients().count("waits for a stop") < len(observers):
-        time.sleep(0.05)
+    until(lambda: controller.clients().count("waits for a stop") == len(observers))
     controller.ask(phrase.resume, phrase.hit)
     for each in observers:
         each.expect(each.language.told)

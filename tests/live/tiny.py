@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from klosdbg.ports import Target
+from klosdbg.targets.qmp import Qmp
+from tests.live.patience import until
 
 GUESTS = Path(__file__).parent / "guests"
 QEMU = "qemu-system-i386"
@@ -41,6 +43,17 @@ def symbols() -> Mapping[str, int]:
 def value(target: Target, name: str) -> int:
     """Read one of its variables."""
     return int.from_bytes(target.linear.read(symbols()[name], 4), "little")
+
+
+def counter(qmp: Qmp) -> int:
+    """Read its counter through QMP, which a guest that runs does not notice."""
+    return int(qmp.monitor(f"xp /1wx {symbols()['counter']:#x}").split()[-1], 16)
+
+
+def await_counting(qmp: Qmp) -> None:
+    """Wait until it goes round its loop: it has booted, and no breakpoint holds it."""
+    before = counter(qmp)
+    until(lambda: counter(qmp) not in (before, before + 1))
 
 
 def set_mode(target: Target, mode: int) -> None:

@@ -20,7 +20,8 @@ from klosdbg.server.packets import answer
 from klosdbg.server.server import MOST_CLIENTS, Server
 from klosdbg.session import Session
 from klosdbg.wire.rsp import checksum, encode
-from tests.live.serving import Alone, Raw, until
+from tests.live.patience import until
+from tests.live.serving import Alone, Raw
 from tests.unit.klos.frozen import place, symbols, target
 
 ROUNDS = 20_000
