@@ -6,18 +6,25 @@ from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosEvent, KlosInfo, KlosRelocation
 from klosdbg.klos.constants import Cause, label
 from klosdbg.klos.dsos_models import Relocation
-from klosdbg.klos.find import read_array, read_columns
+from klosdbg.klos.find import read_columns
+from klosdbg.klos.layout import members
 from klosdbg.ports import Target
+
+_FIELDS = tuple(member.name for member in members(KlosRelocation))
 
 
 def read_log(target: Target, info: KlosInfo, after: int) -> list[Relocation]:
-    """Read the relocations with a number above ``after``, as far as the log reaches back."""
-    log = read_array(target, info.relocation_log, KlosRelocation, "relocation_log")
-    new = sorted((e for e in log if after < e.seq <= info.relocations), key=lambda e: e.seq)
+    """Read the relocations with a number above ``after``, as far as the log reaches back.
+
+    In a guest that runs, also those that it has made since ``info`` was read: the log may have gone
+    round meanwhile.
+    """
+    log = read_columns(target, info.relocation_log, KlosRelocation, "relocation_log", *_FIELDS)
+    new = [KlosRelocation(*row) for row in sorted(log) if row[0] > after]
     if not new:
         return []
     events = _events(target, info, new[0].time)
-    before = {e.seq + 1: e.time for e in log if e.seq}
+    before = {seq + 1: time for seq, *_, time in log}
     return [_relocation(entry, events, before.get(entry.seq, 0)) for entry in new]
 
 

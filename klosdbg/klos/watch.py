@@ -87,10 +87,11 @@ class _Watcher:
     def _poll(self) -> tuple[Relocation, ...]:
         info = read_one(self._target, self._address, KlosInfo)
         new = read_log(self._target, info, self._seen)
-        came = info.relocations - self._seen
+        newest = new[-1].entry.seq if new else info.relocations
+        came = newest - self._seen
         self._interval = _HURRIED if came > _BUSY * info.relocation_log.count else _INTERVAL
         self._lost += came - len(new)
-        self._seen = info.relocations
+        self._seen = newest
         self._slots.update(r.entry.new_selector for r in new)
         self._trail += [r.entry.new_selector for r in new]
         del self._trail[:-9]

@@ -6,9 +6,14 @@ from itertools import pairwise
 
 import pytest
 from klosdbg.errors import CommandError
+from klosdbg.klos import watch
+from klosdbg.klos.abi import KlosInfo
+from klosdbg.klos.find import read_one
+from klosdbg.ports import Target
 from tests.build import make
 from tests.live.driver import Driver, assert_fits, driving
 from tests.live.klos import GUEST, IMAGE
+from tests.live.patience import until
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -50,6 +55,25 @@ def test_a_guest_that_runs_goes_on(probing: Driver) -> None:
     assert len(probing.line("dsos watch --events 20 --json").splitlines()) == 20
     assert probing.session.control.running
     probing.line("interrupt")
+
+
+def test_the_log_goes_round_while_it_is_looked_at(
+    probing: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a host that is busy just then: what it holds is shown, and the rest is counted."""
+
+    def late(target: Target, address: int, structure: type[KlosInfo]) -> KlosInfo:
+        info = read_one(target, address, structure)
+        round_ = info.relocations + info.relocation_log.count
+        until(lambda: read_one(target, address, structure).relocations > round_)
+        return info
+
+    monkeypatch.setattr(watch, "read_one", late)
+    moves = list(map(json.loads, probing.line("dsos watch --events 1500 --json").splitlines()))
+    assert len(moves) == 1500
+    numbers = [move["seq"] for move in moves]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] - numbers[0] > 1500
 
 
 def test_a_stop_ends_the_watch(probing: Driver) -> None:
