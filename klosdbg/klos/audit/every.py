@@ -9,11 +9,13 @@ from klosdbg.errors import CommandError, TargetTimeout
 from klosdbg.klos.abi import KlosInfo
 from klosdbg.klos.audit.run import audit
 from klosdbg.klos.dsos_models import Audited
-from klosdbg.klos.find import booted_klos
+from klosdbg.klos.find import booted_klos, read_one
+from klosdbg.klos.layout import members
 from klosdbg.klos.relocation_log import read_log
 from klosdbg.ports import RunControl, Symbols, Target
 from klosdbg.x86.findings import Finding, Findings
 
+_RELOCATIONS = next(m.offset for m in members(KlosInfo) if m.name == "relocations")
 _BY_CHANCE = ("application-memory", "application-register")
 _NONE = (
     "no relocation within {timeout:g} s, after {done} of {wanted}: "
@@ -42,15 +44,16 @@ def audit_each(
     control = target.control
     if control is None:
         raise CommandError(f"{target.name} cannot run: it is a recording, 'dsos audit' looks at it")
-    info = booted_klos(target, symbols).info
+    klos = booted_klos(target, symbols)
+    info, counter = klos.info, klos.address + _RELOCATIONS
     if not info.return_gate:
         raise CommandError("no place to audit at: klos_info.return_gate is 0 (docs/porting.md)")
     seen, done, suspects = info.relocations, 0, _Suspects()
     while done < wanted:
         cause()
-        now = _next(target, symbols, control, info.return_gate, seen, timeout)
-        if now is None:
+        if not _moves(target, control, info.return_gate, counter, seen, timeout):
             raise NoRelocationError(_NONE.format(timeout=timeout, done=done, wanted=wanted))
+        now = read_one(target, klos.address, KlosInfo)
         found = suspects.judge(audit(target, symbols))
         yield Audited(tuple(read_log(target, now, seen)), found)
         done += now.relocations - seen
@@ -75,26 +78,20 @@ class _Suspects:
         return replace(finding, severity="error" if finding.where in self._places else "note")
 
 
-def _next(
-    target: Target,
-    symbols: Symbols | None,
-    control: RunControl,
-    gate: int,
-    seen: int,
-    timeout: float | None,
-) -> KlosInfo | None:
-    """Run until the counter of relocations has moved; None where it does not in time."""
+def _moves(
+    target: Target, control: RunControl, gate: int, counter: int, seen: int, timeout: float | None
+) -> bool:
+    """Run until the counter of relocations is no longer ``seen``; False where it stays so."""
     ends = time.monotonic() + (timeout or math.inf)
     control.insert(gate)
     try:
         while (left := ends - time.monotonic()) > 0:
             stopped = _run(control, left)
-            info = booted_klos(target, symbols).info
-            if info.relocations != seen:
-                return info
+            if int.from_bytes(target.linear.read(counter, 4), "little") != seen:
+                return True
             if stopped and target.registers.read().linear_pc != gate:
                 raise CommandError("the guest stopped elsewhere before DSOS moved: 'c' goes on")
-        return None
+        return False
     finally:
         control.interrupt()
         control.remove(gate)
