@@ -184,6 +184,9 @@ class Capture:
         klos = find_by_symbol(self._target, self._symbols)
         if klos is None or not klos.booted or klos.info.relocations == self._relocations:
             return []
+        if klos.info.relocations < self._relocations:
+            # The guest was reset, and counts anew.
+            self._relocations = 0
         log = read_array(self._target, klos.info.relocation_log, KlosRelocation, "relocation_log")
         return sorted((r for r in log if r.seq > self._relocations), key=lambda r: r.seq)
 

@@ -72,6 +72,10 @@ class KlosFacts:
             self._names[pid] = self._logged_name(pid) or self._listed_name(pid)
         return self._names.get(pid)
 
+    def forget_names(self) -> None:
+        """Look processes up anew: the guest was reset, and its pids begin again."""
+        self._names.clear()
+
     def _logged_name(self, pid: int) -> str | None:
         """Look where the guest keeps names, also of processes that have gone meanwhile."""
         names = self.info.names

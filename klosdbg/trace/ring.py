@@ -103,6 +103,10 @@ class RingRecorder:
     def _fetch(self, facts: KlosFacts, waiting: bool) -> None:
         """Copy entries up to the newest; ``waiting`` leaves off at one that is being filled."""
         ring, newest = facts.info.events, self._number(facts, "event_count")
+        if newest < self._next - 1:
+            # The guest was reset, and counts anew: events, and processes too.
+            self._next = 1
+            facts.forget_names()
         first = max(self._next, newest - ring.count + 1)
         raw = self._entries(facts, first, newest)
         oldest = self._number(facts, "event_count") - ring.count + 1

@@ -84,6 +84,14 @@ def test_it_is_a_zip_of_what_was_recorded(bug: tuple[Path, str]) -> None:
     assert not bug[0].with_name("bug.klos.part").exists()
 
 
+def test_a_guest_that_was_reset_counts_relocations_anew(tmp_path: Path) -> None:
+    path, again = tmp_path / "bug.klos", ("reset", "until klos_ready", "mailbox relocate 2")
+    assert capture(path, *SCRIPT, *again).code == 0
+    with zipfile.ZipFile(path) as archive:
+        rows = archive.read("relocations.jsonl").splitlines()
+    assert [json.loads(row)["seq"] for row in rows] == [1, 2, 3, 1, 2]
+
+
 def test_snapshots_are_looked_at_one_by_one(bug: tuple[Path, str]) -> None:
     """``at`` changes what is read; ``diff`` names the entry and the field."""
     shown = opened(bug[0], "at 2", "sel dsos --json", "at 3", "sel dsos --json", "diff 2 3 --json")

@@ -80,6 +80,18 @@ def test_through_the_mailbox(driver: Driver) -> None:
         assert driver.line("events show --if 'error.index == 0'") == ""
 
 
+def test_the_ring_of_a_guest_that_was_reset(driver: Driver) -> None:
+    """It counts its events anew, and its pids begin again."""
+    driver.line("events start --ring --vector NP")
+    driver.line("mailbox run recover")
+    driver.line("reset")
+    driver.line("until klos_ready")
+    driver.line("mailbox touch 9")
+    driver.line("events stop")
+    shown = [event["process"] for event in documents(driver, "events show")]
+    assert shown[-9:] == ["touch"] * 9
+
+
 def test_a_filter_by_vector_stops_only_there(counted: Driver) -> None:
     """Stops are spent on the vectors that are wanted."""
     counted.line("events start --stopping -v 13")
