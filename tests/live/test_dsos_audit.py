@@ -11,12 +11,14 @@ from klosdbg.klos.audit.every import audit_each
 from klosdbg.klos.layout import members
 from tests.build import make
 from tests.live.driver import Driver, assert_fits, driving
-from tests.live.klos import GUEST, IMAGE
+from tests.live.klos import DETERMINISTIC, GUEST, IMAGE
 from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
 STOPPED_IN_IT = "relocation-in-progress"
+LOADS = 31
+"""After thirty of them DSOS has moved ten times."""
 DSOS_RAW = bytes.fromhex("ffff000000f3cf00")
 FRAME = {member.name: member.offset for member in members(KlosFrame)}
 INFO = {member.name: member.offset for member in members(KlosInfo)}
@@ -27,13 +29,15 @@ Writes = list[tuple[int, bytes]]
 
 @pytest.fixture(scope="module")
 def guest() -> Iterator[Driver]:
-    """Boot KLOS, let DSOS move, and stop in an application: the one that loads absent selectors."""
+    """Boot KLOS, let DSOS move, and stop in an application: the one that loads absent selectors.
+
+    Its clock is its instructions and it runs from place to place: it stands where it stood before.
+    """
     make(GUEST)
-    with driving(IMAGE, append="seed=5") as driver:
+    with driving(IMAGE, *DETERMINISTIC, append="seed=5 run=touch:1000000") as driver:
         driver.line("until klos_ready")
-        driver.line("mailbox touch 30")
-        driver.line("mailbox start touch 1000000")
-        driver.line("until load_fs")
+        for _ in range(LOADS):
+            driver.line("until load_fs")
         yield driver
 
 
@@ -51,7 +55,7 @@ def old_selector(driver: Driver) -> int:
     """Give the selector that DSOS had before it last moved."""
     klos = driver.models("klos")
     log = klos["relocation_log"]
-    newest = log["address"] + (klos["relocations"] - 1) * log["entry_size"]
+    newest = log["address"] + (klos["relocations"] - 1) % log["count"] * log["entry_size"]
     memory = driver.session.target.linear
     return int.from_bytes(memory.read(newest + 4, 2), "little")
 
@@ -233,7 +237,7 @@ def rules(driver: Driver) -> list[tuple[str, str]]:
 
 def test_nothing_is_found_where_all_is_well(guest: Driver) -> None:
     """After ten relocations, in an application that runs."""
-    assert guest.models("dsos")["relocations"] >= 10
+    assert guest.models("dsos")["relocations"] == 10
     assert rules(guest) == []
 
 
@@ -251,6 +255,19 @@ def test_a_planted_fault_is_named(
         assert_fits(guest.line("dsos audit"))
     assert [place for named, place in found if named == rule and where in place], found
     assert rules(guest) == []
+
+
+def test_a_log_that_has_gone_round() -> None:
+    """Its newest entry stands before older ones."""
+    with driving(IMAGE, append="seed=5") as driver:
+        driver.line("until klos_ready")
+        for _ in range(2):
+            driver.line("mailbox relocate 600")
+        klos = driver.models("klos")
+        assert klos["relocations"] > klos["relocation_log"]["count"]
+        assert rules(driver) == []
+        with planted(driver, old_slot_left_present(driver)):
+            assert [rule for rule, _ in rules(driver)] == ["old-slot-present"]
 
 
 def test_dsos_left_in_eax(guest: Driver) -> None:
@@ -296,7 +313,7 @@ def test_a_guest_that_runs_is_not_audited(guest: Driver) -> None:
     guest.line("c &")
     with pytest.raises(CommandError, match="--stop"):
         guest.line("dsos audit")
-    assert {f["rule"] for f in guest.models("dsos audit --stop")["findings"]} <= {STOPPED_IN_IT}
+    assert wrong(guest.models("dsos audit --stop")) <= {STOPPED_IN_IT}
     guest.line("interrupt")
 
 
@@ -306,6 +323,10 @@ def test_wherever_it_stops(guest: Driver) -> None:
     for _ in range(40):
         guest.line("c &")
         guest.line("interrupt")
-        found = guest.models("dsos audit")["findings"]
-        seen |= {f["rule"] for f in found if f["severity"] != "note"}
+        seen |= wrong(guest.models("dsos audit"))
     assert seen <= {STOPPED_IN_IT}
+
+
+def wrong(audit: Document) -> set[str]:
+    """Leave out notes: an application may hold a number like DSOS's by chance."""
+    return {f["rule"] for f in audit["findings"] if f["severity"] != "note"}
