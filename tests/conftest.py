@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,3 +28,11 @@ def short_path() -> Iterator[Path]:
     """Make a directory with a short name: that of a socket in it has 107 bytes at most."""
     with tempfile.TemporaryDirectory() as directory:
         yield Path(directory)
+
+
+@pytest.fixture
+def dead_port() -> Iterator[int]:
+    """Hold a port of 127.0.0.1, at which nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]

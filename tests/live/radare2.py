@@ -1,6 +1,6 @@
 """radare2's command line, as its Python package ships it: libraries, and no program.
 
-``python -m tests.live.radare2 WORDS`` is ``r2 WORDS``. It is a process of its own, as a crash of
+``python tests/live/radare2.py WORDS`` is ``r2 WORDS``. It is a process of its own, as a crash of
 radare2 would be.
 """
 
@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-R2 = (sys.executable, "-m", "tests.live.radare2")
+R2 = (sys.executable, __file__)
 
 
 def libraries() -> Path | None:

@@ -47,17 +47,17 @@ def assert_one_line(result: Result, code: int, *words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["run", "--image", "/nonexistent"], 2, "cannot read the image /nonexistent: no such file"),
+        (["run", "--image", "{absent}"], 2, "cannot read the image {absent}: no such file"),
         (["run", "--image", __file__], 2, "is not an ELF image"),
         (["run", "--image", "none", "--qemu", "nonsense"], 3, "brew install qemu)"),
         (["run", "--image", "none", "--", "-nonsense"], 3, "-nonsense: invalid option"),
-        (["run", "--symbols", "/nonexistent"], 2, "check its path"),
+        (["run", "--symbols", "{absent}"], 2, "check its path"),
         (["run", "--symbols", "nothing@x"], 2, "ELF@0x100000"),
-        (["run", "--image", "none", "-x", "/nonexistent"], 2, "script /nonexistent: no such file"),
+        (["run", "--image", "none", "-x", "{absent}"], 2, "script {absent}: no such file"),
         (["run", "--image", "none", "-x", "/"], 2, "script /: is a directory"),
         (["run", "--timeout", "soon"], 2, "klosdbg run --help"),
-        (["attach", "127.0.0.1:1"], 3, "connection refused; start QEMU with '-gdb tcp::1'"),
-        (["attach", "unix:/nonexistent"], 3, "no such file or directory; start QEMU with"),
+        (["attach", "127.0.0.1:{port}"], 3, "refused; start QEMU with '-gdb tcp::{port}'"),
+        (["attach", "unix:{absent}"], 3, "no such file or directory; start QEMU with"),
         (["attach", "nonsense"], 2, "write host:port or unix:PATH"),
         (["attach", "127.0.0.1:65536"], 3, "cannot connect"),
         (["open"], 2, "klosdbg open --help"),
@@ -65,11 +65,16 @@ def assert_one_line(result: Result, code: int, *words: str) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_the_command_line(words: list[str], code: int, said: str) -> None:
+def test_the_command_line(
+    words: list[str], code: int, said: str, short_path: Path, dead_port: int
+) -> None:
     """What cannot be opened or understood."""
+    places = {"absent": short_path / "absent", "port": dead_port}
+    words = [word.format_map(places) for word in words]
     at = words.index("--") if "--" in words else len(words)
     commands = ["-c", "regs"] if words[:1] in (["run"], ["attach"]) else []
-    assert_one_line(klosdbg(*words[:at], *commands, *words[at:]), code, said)
+    result = klosdbg(*words[:at], *commands, *words[at:])
+    assert_one_line(result, code, said.format_map(places))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -47,7 +48,8 @@ def from_debian(package: str, wanted: str) -> Path:
 
 
 def _real_name(package: str) -> str:
-    shown = subprocess.run(["apt-cache", "depends", package], capture_output=True, text=True)
+    asked, english = ["apt-cache", "depends", package], os.environ | {"LC_ALL": "C"}
+    shown = subprocess.run(asked, env=english, capture_output=True, text=True)
     needed = re.search(r"Depends: (linux-image-\S+)", shown.stdout)
     return needed[1] if needed else package
 

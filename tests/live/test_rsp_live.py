@@ -2,11 +2,11 @@
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from klosdbg.errors import MemoryFault, TargetError, TargetLost, TargetRunning, TargetTimeout
@@ -364,18 +364,15 @@ def test_qemu_that_is_told_to_quit() -> None:
     target.close()
 
 
-def test_nobody_listens() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        with pytest.raises(
-            TargetLost, match=f"connection refused; start QEMU with '-gdb tcp::{port}'"
-        ):
-            connect(f"127.0.0.1:{port}")
+def test_nobody_listens(short_path: Path, dead_port: int) -> None:
+    says = f"connection refused; start QEMU with '-gdb tcp::{dead_port}'"
+    with pytest.raises(TargetLost, match=says):
+        connect(f"127.0.0.1:{dead_port}")
+    stub, qmp = f"unix:{short_path}/stub", f"unix:{short_path}/qmp"
     with pytest.raises(TargetLost, match="no such file"):
-        connect("unix:/nonexistent/socket")
-    with pytest.raises(TargetLost, match="no QMP at unix:/nonexistent/qmp"):
-        connect("unix:/nonexistent/socket", "unix:/nonexistent/qmp")
+        connect(stub)
+    with pytest.raises(TargetLost, match=f"no QMP at {qmp}"):
+        connect(stub, qmp)
 
 
 def test_two_processors_are_told_apart() -> None:

@@ -273,7 +273,8 @@ def test_gdb_lldb_and_our_own_client_at_once(moved: str) -> None:
                 "process plugin packet monitor klos control",
                 f"breakpoint set -a {gate:#x}", "continue", "thread list", "detach"]  # fmt: skip
     words = [word for command in commands for word in ("-o", command)]
-    with subprocess.Popen(["lldb", "-b", *words], stdout=subprocess.PIPE, text=True) as lldb:
+    start = ["lldb", "--no-lldbinit", "-b", *words]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, text=True) as lldb:
         try:
             said = gdb(moved, "p $gdtr_base", f"x/2i {gate:#x}", "monitor klos clients", image=KLOS)
             out = lldb.communicate(timeout=PATIENCE)[0]

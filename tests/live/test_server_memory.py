@@ -66,9 +66,8 @@ def joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def test_lldb_shows_the_region_of_an_address(klos: str) -> None:
     connect = f"process connect -p gdb-remote unix-connect://{klos}"
     words = [w for c in (connect, f"memory region {CORE_TEXT:#x}") for w in ("-o", c)]
-    said = subprocess.run(
-        ["lldb", "-b", *words], capture_output=True, text=True, timeout=PATIENCE
-    ).stdout
+    lldb = ["lldb", "--no-lldbinit", "-b", *words]
+    said = subprocess.run(lldb, capture_output=True, text=True, timeout=PATIENCE).stdout
     assert re.search(r"\[0x0*c0103000-0x0*c0106000\) r-x", said)
 
 
