@@ -31,7 +31,7 @@ def _(model: ProcessList, style: Style) -> str:
 
 
 def _with_note(line: str, note: str) -> str:
-    fits = visible_length(line) + 2 + len(note) <= _WIDTH
+    fits = visible_length(line) + 2 + visible_length(note) <= _WIDTH
     return (line + ("  " if fits else "\n      ") + note).rstrip()
 
 
@@ -76,11 +76,10 @@ def _(model: ProcessList, _style: Style) -> dict[str, object]:
 
 @text.register
 def _(model: ThreadList, style: Style) -> str:
-    rows: list[tuple[str, ...]] = [
-        ("", "tid", "pid", "process", "state", "ticks", "switches", "stands at")
-    ]
-    rows += [_thread(state, style) for state in model.threads]
-    return columns(rows, right=" rr  rr")
+    head = ("", "tid", "pid", "process", "state", "ticks", "switches")
+    rows = [head, *(_thread(state, style) for state in model.threads)]
+    places = ["stands at", *(_place(state, style) for state in model.threads)]
+    return "\n".join(map(_with_note, columns(rows, right=" rr  rr").split("\n"), places))
 
 
 def _thread(state: ThreadState, style: Style) -> tuple[str, ...]:
@@ -94,8 +93,11 @@ def _thread(state: ThreadState, style: Style) -> tuple[str, ...]:
         label(Wait, thread.wait) if waits else label(State, thread.state),
         str(thread.ticks),
         str(thread.switches),
-        style.address(state.eip) if state.eip is not None else "in an event",
     )
+
+
+def _place(state: ThreadState, style: Style) -> str:
+    return "in an event" if state.eip is None else style.address(state.eip)
 
 
 @data.register

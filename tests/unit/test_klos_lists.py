@@ -69,6 +69,14 @@ def test_threads_stand_somewhere() -> None:
     assert "0x00401234" in lines[2]
 
 
+def test_a_thread_at_a_long_name_fits_as_well() -> None:
+    """Where it stands then has a line of its own."""
+    style = Style(symbol=lambda _address: "a_function_that_has_a_very_long_name_indeed+0x59")
+    shown = text(read_threads(target(), symbols()), style)
+    assert shown.count("<a_function_that_has_a_very_long_name_indeed+0x59>") >= 2
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_services() -> None:
     """Names of full length, functions and the table of Design A."""
     services = read_services(target(), symbols())
