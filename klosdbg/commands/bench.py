@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from klosdbg.commands.base import command
 from klosdbg.errors import CommandError, TargetLost, TargetTimeout
+from klosdbg.events.filters import EventFilter
 from klosdbg.execution import wait_for_event
 from klosdbg.ports import RunControl, Symbols, Target
 from klosdbg.session import Factories, Session
@@ -20,7 +21,6 @@ from klosdbg.trace.bench import (
     compare_pipeline,
     compare_tables,
 )
-from klosdbg.trace.filters import EventFilter
 from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.trace.ring import RingRecorder
 from klosdbg.trace.stopping import StoppingRecorder

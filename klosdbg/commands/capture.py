@@ -9,6 +9,8 @@ from pathlib import Path
 from klosdbg.commands.base import arg, command
 from klosdbg.commands.snapshots import describe, take, target_of
 from klosdbg.errors import CommandError, DataError, KlosdbgError, TargetLost, UsageError
+from klosdbg.events.event import Event
+from klosdbg.events.export import export_csv, export_json, export_perfetto
 from klosdbg.session import Session
 from klosdbg.trace.capture import Capture, Facts
 from klosdbg.trace.capture_models import (
@@ -17,9 +19,7 @@ from klosdbg.trace.capture_models import (
     CaptureSummary,
     Exported,
 )
-from klosdbg.trace.event import Event
 from klosdbg.trace.expectation import check_expectation
-from klosdbg.trace.export import export_csv, export_json, export_perfetto
 from klosdbg.trace.opened import Opened
 from klosdbg.wire.bundle import VERSIONS, seconds_of
 from klosdbg.wire.named import NamedAddresses

@@ -15,15 +15,15 @@ from klosdbg.commands.recording import (
     vector,
 )
 from klosdbg.errors import CommandError, UsageError
+from klosdbg.events.event import Event, Recorder
+from klosdbg.events.expression import Expression
+from klosdbg.events.statistics import statistics
+from klosdbg.events.tree import by_recording, event_rows, event_trees
 from klosdbg.models import BreakpointInfo
 from klosdbg.session import Session
 from klosdbg.trace.at_stub import condition_at, stub_of
 from klosdbg.trace.discovery import Stub
-from klosdbg.trace.event import Event, Recorder
-from klosdbg.trace.expression import Expression
-from klosdbg.trace.statistics import statistics
 from klosdbg.trace.tracer import with_name
-from klosdbg.trace.tree import by_recording, event_rows, event_trees
 
 _FILTERS = (
     arg("--vector", "-v", action="append", metavar="V", help="only this vector: 14, 0xe, PF"),

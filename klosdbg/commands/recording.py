@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost, TargetTimeout, UsageError
+from klosdbg.events.event import Recorder
+from klosdbg.events.expression import Expression, parse_expression
+from klosdbg.events.filters import EventFilter
+from klosdbg.events.tree import EventHeading, EventRow
 from klosdbg.execution import stop_here, wait_for_event
 from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.find import find_by_symbol
@@ -13,11 +17,7 @@ from klosdbg.klos.vectors import own_names
 from klosdbg.models import Stop
 from klosdbg.read import resolve_code
 from klosdbg.session import Session
-from klosdbg.trace.event import Recorder
-from klosdbg.trace.expression import Expression, parse_expression
-from klosdbg.trace.filters import EventFilter
 from klosdbg.trace.tracer import End, Finished, Recorded, Tracer, make_source
-from klosdbg.trace.tree import EventHeading, EventRow
 from klosdbg.x86.vectors import parse_vector
 
 _SLICE = 1.0

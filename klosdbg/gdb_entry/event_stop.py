@@ -11,13 +11,13 @@ import gdb
 
 from klosdbg.commands.events import event_stop
 from klosdbg.errors import CommandError
+from klosdbg.events.expression import parse_expression
 from klosdbg.gdb_entry.held import HELD, guarded
 from klosdbg.read import read_selector
 from klosdbg.session import Session
 from klosdbg.targets.in_gdb import shows_linear_pc
 from klosdbg.trace.at_stub import condition_at, stub_of
 from klosdbg.trace.discovery import Stub
-from klosdbg.trace.expression import parse_expression
 from klosdbg.trace.saved_task import read_saved_task
 
 

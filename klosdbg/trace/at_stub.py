@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.events.event import Event, Origin, Time
+from klosdbg.events.expression import Expression
 from klosdbg.klos.find import read_numbers
 from klosdbg.ports import Symbols, Target
 from klosdbg.trace.discovery import Stub, discover
-from klosdbg.trace.event import Event, Origin, Time
-from klosdbg.trace.expression import Expression
 from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.trace.plain_stops import read_frame
 from klosdbg.trace.registers import QuickRegisters

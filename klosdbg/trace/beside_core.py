@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 
+from klosdbg.events.event import Event, MakesEvent
 from klosdbg.ports import Memory, Target
 from klosdbg.trace.discovery import EventPaths, Stub
-from klosdbg.trace.event import Event, MakesEvent
 from klosdbg.trace.klos_facts import KlosFacts, Running
 from klosdbg.trace.klos_stops import KlosStops
 from klosdbg.trace.plain_stops import PlainStops

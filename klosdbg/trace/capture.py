@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.events.document import event_data
+from klosdbg.events.event import Event
 from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.abi import KlosRelocation
 from klosdbg.klos.constants import Cause
 from klosdbg.klos.find import SYMBOL, find_by_symbol, find_klos, read_array
 from klosdbg.ports import Symbols, Target
-from klosdbg.trace.event import Event
-from klosdbg.trace.event_data import event_data
 from klosdbg.trace.naming import named_ranges
 from klosdbg.trace.recording import Recording
 from klosdbg.trace.snapshot import KnownKlos, Moment, take_snapshot

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from klosdbg.events.event import Back, Origin, Place
 from klosdbg.klos.abi import KlosInfo, KlosName, KlosProcess
 from klosdbg.klos.constants import IRQS
 from klosdbg.klos.constants import Origin as KlosOrigin
 from klosdbg.klos.find import booted_klos, read_numbers, try_read
 from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory, Symbols, Target
-from klosdbg.trace.event import Back, Origin, Place
 from klosdbg.trace.pinned import PinnedMemory
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 

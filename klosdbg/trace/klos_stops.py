@@ -15,12 +15,12 @@ from functools import partial
 from typing import NamedTuple, cast
 
 from klosdbg.errors import CommandError
+from klosdbg.events.event import Event, MakesEvent, Resumed, Spent, Time, Transfer
 from klosdbg.klos.abi import KlosFrame
 from klosdbg.klos.constants import Request
 from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory
 from klosdbg.trace.discovery import EventPaths
-from klosdbg.trace.event import Event, MakesEvent, Resumed, Spent, Time, Transfer
 from klosdbg.trace.flow import Exit
 from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, Running, ends_interrupt, error_code_of
 from klosdbg.trace.registers import Registers

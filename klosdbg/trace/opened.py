@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from klosdbg.errors import DataError
+from klosdbg.events.document import event_of
+from klosdbg.events.event import Event
 from klosdbg.ports import Memory, Target
 from klosdbg.read import PAGE
-from klosdbg.trace.event import Event
-from klosdbg.trace.event_data import event_of
 from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest
 from klosdbg.wire.bundle import Snapshot as Snapshot
 from klosdbg.wire.stored import StoredMemory

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from klosdbg.trace.event import Event
+from klosdbg.events.event import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from klosdbg.errors import CommandError
+from klosdbg.events.event import Back, Event, MakesEvent, Place, Resumed, Spent, Time, Transfer
 from klosdbg.ports import Memory, Target
 from klosdbg.trace.discovery import EventPaths, ReturnGate, Stub
-from klosdbg.trace.event import Back, Event, MakesEvent, Place, Resumed, Spent, Time, Transfer
 from klosdbg.trace.flow import Exit, Flow
 from klosdbg.trace.funnel import Arrival, funnel
 from klosdbg.trace.pending import Pending

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from klosdbg.errors import KlosdbgError
+from klosdbg.events.event import Place
 from klosdbg.ports import Memory, Target
 from klosdbg.read import read_cpu, read_selector
-from klosdbg.trace.event import Place
 from klosdbg.x86.bits import bit
 from klosdbg.x86.cpu import Cpu
 

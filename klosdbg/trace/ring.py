@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from klosdbg.errors import CommandError, TargetLost, TargetRunning
+from klosdbg.events.event import Event, Recorder, Resumed, Spent, Time, Transfer
 from klosdbg.klos.abi import KlosEvent
 from klosdbg.klos.constants import Event as Flag
 from klosdbg.klos.layout import decode, size_of
 from klosdbg.ports import StopEvent, Symbols, Target
 from klosdbg.trace.discovery import EventPaths, discover
-from klosdbg.trace.event import Event, Recorder, Resumed, Spent, Time, Transfer
 from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, error_code_of
 
 _INTERVAL = 0.01

@@ -8,10 +8,10 @@ from itertools import count
 from typing import Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost
+from klosdbg.events.event import Event, MakesEvent, Place, Recorder
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
 from klosdbg.trace.beside_core import StopsBesideCore
 from klosdbg.trace.discovery import EventPaths, discover
-from klosdbg.trace.event import Event, MakesEvent, Place, Recorder
 from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.trace.live_idt import LOOK, LiveIdt
 from klosdbg.trace.plain_stops import PlainStops

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from klosdbg.errors import KlosdbgError
+from klosdbg.events.event import Back, Event, Place, Resumed, Spent, Time, Transfer
 from klosdbg.ports import Memory, Target
 from klosdbg.read import read_cpu, read_tss
 from klosdbg.trace.discovery import Stub
-from klosdbg.trace.event import Back, Event, Place, Resumed, Spent, Time, Transfer
 from klosdbg.trace.pending import Pending
 from klosdbg.trace.registers import QuickRegisters, Registers
 from klosdbg.trace.saved_task import read_saved_task

@@ -7,12 +7,12 @@ from itertools import islice
 from typing import Literal, Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.events.event import Event, Recorder
+from klosdbg.events.filters import EventFilter
 from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.find import booted_klos
 from klosdbg.models import Stop
 from klosdbg.ports import StopEvent, Symbols, Target
-from klosdbg.trace.event import Event, Recorder
-from klosdbg.trace.filters import EventFilter
 from klosdbg.trace.ring import RingRecorder
 from klosdbg.trace.stopping import StoppingRecorder
 

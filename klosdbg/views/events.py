@@ -4,11 +4,11 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 
-from klosdbg.trace.event import Event, Place, Transfer
-from klosdbg.trace.event_data import event_data
-from klosdbg.trace.statistics import EventStatistics, VectorStatistics
+from klosdbg.events.document import event_data
+from klosdbg.events.event import Event, Place, Transfer
+from klosdbg.events.statistics import EventStatistics, VectorStatistics
+from klosdbg.events.tree import EventHeading, EventRow, EventTree, RecordingHeading
 from klosdbg.trace.tracer import Finished, Recorded
-from klosdbg.trace.tree import EventHeading, EventRow, EventTree, RecordingHeading
 from klosdbg.views.base import Style, columns, data, text
 
 _UNITS = {"tsc": "TSC ticks", "instructions": "instructions", "host-ns": "ns of the host"}

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 from klosdbg.errors import TargetTimeout
+from klosdbg.events.event import Event
+from klosdbg.events.filters import EventFilter
 from klosdbg.execution import stop_here, wait_for_event
-from klosdbg.trace.event import Event
-from klosdbg.trace.filters import EventFilter
 from klosdbg.trace.ring import RingRecorder
 from klosdbg.trace.stopping import StoppingRecorder
 from klosdbg.trace.tracer import Tracer

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from klosdbg.errors import CommandError
-from klosdbg.trace.event import Event
+from klosdbg.events.event import Event
 from tests.live.driver import Driver, assert_fits, driving
 from tests.live.tiny import image, needs_qemu
 

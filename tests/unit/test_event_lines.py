@@ -10,14 +10,14 @@ from klosdbg.commands.base import split
 from klosdbg.commands.events import event_stop
 from klosdbg.commands.recording import _progress
 from klosdbg.errors import CommandError, UsageError
+from klosdbg.events.document import event_data, event_of
+from klosdbg.events.event import Event, Place, Resumed
+from klosdbg.events.filters import EventFilter
+from klosdbg.events.statistics import statistics
+from klosdbg.events.tree import event_trees
 from klosdbg.frontend import Frontend, find_command
 from klosdbg.session import Session
-from klosdbg.trace.event import Event, Place, Resumed
-from klosdbg.trace.event_data import event_data, event_of
-from klosdbg.trace.filters import EventFilter
-from klosdbg.trace.statistics import statistics
 from klosdbg.trace.tracer import Recorded, Tracer, with_name
-from klosdbg.trace.tree import event_trees
 from klosdbg.views import Style, data, text
 from tests.unit.klos.frozen import symbols, target
 from tests.unit.test_event_model import BARE, vary

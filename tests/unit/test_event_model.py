@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from klosdbg.errors import DataError, MemoryFault
+from klosdbg.events.document import event_data, event_of
+from klosdbg.events.event import Back, Event, Place, Resumed, Spent, Time, Transfer
+from klosdbg.events.expression import parse_expression
+from klosdbg.events.filters import EventFilter
+from klosdbg.events.statistics import statistics
+from klosdbg.events.tree import EventTree, by_recording, event_trees
 from klosdbg.klos.abi import KlosArray, KlosEvent
 from klosdbg.klos.layout import size_of
 from klosdbg.trace.discovery import Stub
-from klosdbg.trace.event import Back, Event, Place, Resumed, Spent, Time, Transfer
-from klosdbg.trace.event_data import event_data, event_of
-from klosdbg.trace.expression import parse_expression
-from klosdbg.trace.filters import EventFilter
 from klosdbg.trace.flow import Flow
 from klosdbg.trace.funnel import funnel
 from klosdbg.trace.ring import RingRecorder
-from klosdbg.trace.statistics import statistics
-from klosdbg.trace.tree import EventTree, by_recording, event_trees
 from klosdbg.views import Style, data, text
 
 PLACE = Place(0x1B, 0x401000, 0x401000, 3, 0x23, 0x7000, "app+0x4")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from klosdbg.errors import KlosdbgError, UsageError
-from klosdbg.trace.expression import EVENT_NAMES, parse_expression
+from klosdbg.events.expression import EVENT_NAMES, parse_expression
 from tests.unit.test_event_model import BARE, EVENT
 
 ATTACK = replace(EVENT, vector=11, error_code=0x173 << 3 | 4, process="attacker")

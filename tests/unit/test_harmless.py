@@ -4,7 +4,7 @@ import io
 import json
 import zipfile
 
-from klosdbg.trace.event_data import event_data
+from klosdbg.events.document import event_data
 from klosdbg.trace.opened import Opened
 from klosdbg.views.base import columns, visible_length
 from klosdbg.wire.bundle import EVENTS, MANIFEST, NOTES, SYMBOLS, Manifest, digest, encode_manifest

@@ -5,9 +5,9 @@ from types import MethodType, SimpleNamespace
 
 import pytest
 from klosdbg.errors import TargetLost
+from klosdbg.events.event import Event, Place
+from klosdbg.events.filters import EventFilter
 from klosdbg.ports import StopEvent
-from klosdbg.trace.event import Event, Place
-from klosdbg.trace.filters import EventFilter
 from klosdbg.trace.tracer import Tracer
 from tests.unit.test_event_model import ENTRIES, Facts, Memory, happen, ring_of
 

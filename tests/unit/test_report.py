@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from klosdbg.commands import collect
 from klosdbg.errors import CommandError
+from klosdbg.events.document import event_data, event_of
+from klosdbg.events.event import Event, Place, Resumed, Spent, Time
+from klosdbg.events.export import export_csv, export_json, export_perfetto
 from klosdbg.session import Session
 from klosdbg.targets.capture import open_capture
-from klosdbg.trace.event import Event, Place, Resumed, Spent, Time
-from klosdbg.trace.event_data import event_data, event_of
-from klosdbg.trace.export import export_csv, export_json, export_perfetto
 from klosdbg.trace.opened import Opened
 from klosdbg.trace.report.facts import gather
 from klosdbg.trace.report.look import STYLE

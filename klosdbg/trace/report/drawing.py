@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from klosdbg.trace.event import Event
+from klosdbg.events.event import Event
 from klosdbg.x86.descriptor import Gate, Segment, SystemSegment
 from klosdbg.x86.iobitmap import PORTS, IoBitmap
 from klosdbg.x86.table import Entry, Table

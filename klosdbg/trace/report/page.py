@@ -4,8 +4,8 @@ import html
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from klosdbg.events.event import Event
 from klosdbg.trace.capture_models import Difference
-from klosdbg.trace.event import Event
 from klosdbg.trace.report.drawing import MOST_DRAWN, io_map, slot_kind, table_map, timeline
 from klosdbg.trace.report.facts import Facts
 from klosdbg.trace.report.look import STYLE

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from klosdbg.trace.filters import is_error
+from klosdbg.events.filters import is_error
 from klosdbg.trace.report.facts import Facts
 
 _SHOWN = 4

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from klosdbg.errors import DataError
-from klosdbg.trace.event import Event
+from klosdbg.events.event import Event
 from klosdbg.x86.vectors import vector_name
 
 SCHEMA = "klosdbg/event/1"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from klosdbg.trace.event import Event
+from klosdbg.events.event import Event
 
 
 @dataclass(frozen=True, slots=True)

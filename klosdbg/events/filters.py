@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from klosdbg.trace.event import Event
-from klosdbg.trace.expression import Expression
+from klosdbg.events.event import Event
+from klosdbg.events.expression import Expression
 
 
 @dataclass(frozen=True, slots=True)

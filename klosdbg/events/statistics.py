@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from klosdbg.trace.event import Event, Unit
+from klosdbg.events.event import Event, Unit
 
 
 @dataclass(frozen=True, slots=True)

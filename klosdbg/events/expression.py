@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from klosdbg.errors import UsageError
-from klosdbg.trace.event import Event
-from klosdbg.trace.members import EVENT_NAMES, check_members, kind_of, member, shown
+from klosdbg.events.event import Event
+from klosdbg.events.members import EVENT_NAMES, check_members, kind_of, member, shown
 
 _LONGEST = 1000
 _DEEPEST = 40

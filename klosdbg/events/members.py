@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from klosdbg.errors import UsageError
-from klosdbg.trace.event import Back, Event, Place, Resumed, Spent, Time, Transfer
+from klosdbg.events.event import Back, Event, Place, Resumed, Spent, Time, Transfer
 from klosdbg.x86.errorcode import ErrorCode
 
 EVENT_NAMES = frozenset(f.name for f in fields(Event)) - {"own_name"}

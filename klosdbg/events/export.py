@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from klosdbg.trace.event import Event
-from klosdbg.trace.event_data import event_data
+from klosdbg.events.document import event_data
+from klosdbg.events.event import Event
 
 _MICROSECOND = 1000
 _STUB, _HANDLER, _PROGRAM = 1, 2, 3
