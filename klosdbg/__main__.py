@@ -19,8 +19,8 @@ from klosdbg.session import Session
 from klosdbg.wire.symbols import Image, SymbolTable
 
 if TYPE_CHECKING:
+    from klosdbg.captures.capture import Facts
     from klosdbg.targets.qemu import QemuOptions
-    from klosdbg.trace.capture import Facts
 
 _PROGRESS_INTERVAL = 10.0
 BATCH_TIMEOUT = 60.0
@@ -130,7 +130,7 @@ def _facts(args: argparse.Namespace) -> "Facts":
     """Tell a capture what was run."""
     import hashlib
 
-    from klosdbg.trace.capture import Facts
+    from klosdbg.captures.capture import Facts
 
     image = _image_of(args) if args.verb in ("run", "capture") else None
     return Facts(
@@ -212,9 +212,9 @@ def _is_address(target: str) -> bool:
 
 
 def _open_replay(session: Session, args: argparse.Namespace) -> None:
+    from klosdbg.captures.opened import Opened
     from klosdbg.targets.capture import open_capture
     from klosdbg.targets.replay import check_version, start_replay
-    from klosdbg.trace.opened import Opened
 
     path = Path(args.file)
     bundle = open_capture(path)
@@ -239,9 +239,9 @@ def _open_file(session: Session, args: argparse.Namespace) -> None:
     if is_elf(path):
         session.attach(open_dump(path))
         return
+    from klosdbg.captures.opened import Opened
     from klosdbg.commands.capture import show_capture
     from klosdbg.targets.capture import open_capture
-    from klosdbg.trace.opened import Opened
 
     show_capture(session, Opened(path.name, open_capture(path)))
 
@@ -267,8 +267,8 @@ def _start(args: argparse.Namespace, image: Path | None) -> Target:
 
 
 def _start_recorded(args: argparse.Namespace, options: "QemuOptions") -> Target:
+    from klosdbg.captures.writer import reserve
     from klosdbg.targets.replay import start_recorded
-    from klosdbg.trace.recording import reserve
 
     if args.redact or options.image is None or args.accel == "kvm":
         raise UsageError("--deterministic needs an image and TCG, and keeps all: no --redact")

@@ -6,23 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from klosdbg.captures.capture import Capture, Facts
+from klosdbg.captures.expectation import check_expectation
+from klosdbg.captures.models import (
+    CaptureNote,
+    CaptureState,
+    CaptureSummary,
+    Exported,
+)
+from klosdbg.captures.opened import Opened
 from klosdbg.commands.base import arg, command
 from klosdbg.commands.snapshots import describe, take, target_of
 from klosdbg.errors import CommandError, DataError, KlosdbgError, TargetLost, UsageError
 from klosdbg.events.event import Event
 from klosdbg.events.export import export_csv, export_json, export_perfetto
 from klosdbg.session import Session
-from klosdbg.trace.capture import Capture, Facts
-from klosdbg.trace.capture_models import (
-    CaptureNote,
-    CaptureState,
-    CaptureSummary,
-    Exported,
-)
-from klosdbg.trace.expectation import check_expectation
-from klosdbg.trace.opened import Opened
 from klosdbg.wire.bundle import VERSIONS, seconds_of
-from klosdbg.wire.named import NamedAddresses
+from klosdbg.wire.stored_symbols import NamedAddresses
 
 FORMATS: dict[str, Callable[[Sequence[Event]], str]] = {
     "json": export_json,
@@ -141,8 +141,8 @@ def _write(path: Path, content: str) -> None:
 def _exported(session: Session, form: str) -> str:
     if form != "html":
         return FORMATS[form](session.events)
-    from klosdbg.trace.report.facts import gather
-    from klosdbg.trace.report.page import report_page
+    from klosdbg.captures.report.facts import gather
+    from klosdbg.captures.report.page import report_page
 
     if session.opened is None:
         raise CommandError("a report is made of an open capture: 'klosdbg open FILE'")
@@ -180,8 +180,8 @@ def stop_capture(session: Session, ended: str = "stopped", lost: bool = False) -
 
 def _report(session: Session, capture: Capture, ended: str) -> bytes:
     """Make the report out of what was recorded; a recording that ended early gets none."""
-    from klosdbg.trace.report.facts import gather
-    from klosdbg.trace.report.page import report_page
+    from klosdbg.captures.report.facts import gather
+    from klosdbg.captures.report.page import report_page
     from klosdbg.wire.bundle_directory import directory_members
     from klosdbg.wire.bundle_read import open_bundle
 

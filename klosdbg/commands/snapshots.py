@@ -3,14 +3,14 @@
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 
+from klosdbg.captures.difference import compare
+from klosdbg.captures.models import DamagedSnapshot, SnapshotInfo, SnapshotList
+from klosdbg.captures.opened import Snapshot, snapshot_target
+from klosdbg.captures.snapshot import Moment, take_snapshot
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, DataError, UsageError
 from klosdbg.ports import Target
 from klosdbg.session import Session
-from klosdbg.trace.capture_models import DamagedSnapshot, SnapshotInfo, SnapshotList
-from klosdbg.trace.difference import compare
-from klosdbg.trace.opened import Snapshot, snapshot_target
-from klosdbg.trace.snapshot import Moment, take_snapshot
 
 _NOW = "now"
 

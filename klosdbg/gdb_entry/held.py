@@ -15,7 +15,7 @@ from klosdbg.targets.in_gdb import address_bits, in_gdb, symbols_in_gdb
 from klosdbg.wire.symbols import SymbolTable
 
 if TYPE_CHECKING:
-    from klosdbg.trace.capture import Facts
+    from klosdbg.captures.capture import Facts
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def _symbols(_of: tuple[str, ...]) -> SymbolTable:
 
 def _facts() -> "Facts":
     """Tell a capture which gdb this is."""
-    from klosdbg.trace.capture import Facts
+    from klosdbg.captures.capture import Facts
 
     return Facts(gdb=gdb.VERSION)
 

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
-from klosdbg.trace.capture_models import (
+from klosdbg.captures.models import (
     CaptureNote,
     CaptureState,
     CaptureSummary,

@@ -10,10 +10,10 @@ from typing import TypeVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from klosdbg.captures.opened import Opened, snapshot_target
+from klosdbg.captures.writer import Recording
 from klosdbg.errors import CommandError, DataError
 from klosdbg.targets.capture import open_capture
-from klosdbg.trace.opened import Opened, snapshot_target
-from klosdbg.trace.recording import Recording
 from klosdbg.wire import bundle_zip
 from klosdbg.wire.bundle import (
     CONSOLE,

@@ -1,14 +1,14 @@
 """What is shown of captures: whole values, in lines that fit."""
 
 import pytest
-from klosdbg.trace.capture_models import (
+from klosdbg.captures.difference import _tables
+from klosdbg.captures.models import (
     CaptureNote,
     CaptureSummary,
     Difference,
     Expectation,
     FieldChange,
 )
-from klosdbg.trace.difference import _tables
 from klosdbg.views import Style, text
 from klosdbg.x86.table import decode_table
 

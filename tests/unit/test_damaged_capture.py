@@ -5,13 +5,13 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from klosdbg.captures.opened import Opened
 from klosdbg.commands import collect
 from klosdbg.commands.capture import show_capture
 from klosdbg.errors import DataError
 from klosdbg.events.document import event_data
 from klosdbg.session import Session
 from klosdbg.targets.capture import open_capture
-from klosdbg.trace.opened import Opened
 from klosdbg.views import Style, data, text
 from klosdbg.wire.bundle import EVENTS, SYMBOLS
 from tests.unit.test_bundle import record

@@ -4,8 +4,8 @@ import io
 import json
 import zipfile
 
+from klosdbg.captures.opened import Opened
 from klosdbg.events.document import event_data
-from klosdbg.trace.opened import Opened
 from klosdbg.views.base import columns, visible_length
 from klosdbg.wire.bundle import EVENTS, MANIFEST, NOTES, SYMBOLS, Manifest, digest, encode_manifest
 from klosdbg.wire.bundle_read import open_bundle

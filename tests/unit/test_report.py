@@ -11,6 +11,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from klosdbg.captures.opened import Opened
+from klosdbg.captures.report.facts import gather
+from klosdbg.captures.report.page import _use, report_page
+from klosdbg.captures.report.stylesheet import STYLE
 from klosdbg.commands import collect
 from klosdbg.errors import CommandError
 from klosdbg.events.document import event_data, event_of
@@ -18,10 +22,6 @@ from klosdbg.events.event import Event, Place, Resumed, Spent, Time
 from klosdbg.events.export import export_csv, export_json, export_perfetto
 from klosdbg.session import Session
 from klosdbg.targets.capture import open_capture
-from klosdbg.trace.opened import Opened
-from klosdbg.trace.report.facts import gather
-from klosdbg.trace.report.look import STYLE
-from klosdbg.trace.report.page import _use, report_page
 from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS
 from klosdbg.x86.table import decode_table
 from tests.unit.test_bundle import record

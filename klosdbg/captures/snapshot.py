@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from klosdbg.captures.opened import HeldRegisters
 from klosdbg.errors import KlosdbgError
 from klosdbg.klos.abi import KlosArray, KlosInfo, KlosMailbox, KlosProcess
 from klosdbg.klos.find import find_klos, read_array
@@ -27,7 +28,6 @@ from klosdbg.read import (
     read_segment_states,
     read_tss,
 )
-from klosdbg.trace.opened import HeldRegisters
 from klosdbg.wire.bundle import Snapshot
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte, paging_mode

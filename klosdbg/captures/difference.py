@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from itertools import groupby
 
+from klosdbg.captures.models import Difference, FieldChange
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.klos.find import find_klos
 from klosdbg.klos.processes import read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_services
 from klosdbg.ports import Symbols, Target
 from klosdbg.read import read_cpu, read_gdt, read_idt, read_ldt, read_tss
-from klosdbg.trace.capture_models import Difference, FieldChange
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Descriptor, Empty
 from klosdbg.x86.table import Table

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from klosdbg.captures.snapshot import KnownKlos, Moment, take_snapshot
+from klosdbg.captures.symbol_list import named_ranges
+from klosdbg.captures.writer import Recording
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.events.document import event_data
 from klosdbg.events.event import Event
@@ -19,9 +22,6 @@ from klosdbg.klos.abi import KlosRelocation
 from klosdbg.klos.constants import Cause
 from klosdbg.klos.find import SYMBOL, find_by_symbol, find_klos, read_array
 from klosdbg.ports import Symbols, Target
-from klosdbg.trace.naming import named_ranges
-from klosdbg.trace.recording import Recording
-from klosdbg.trace.snapshot import KnownKlos, Moment, take_snapshot
 from klosdbg.wire.bundle import (
     CONSOLE,
     EVENTS,

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from klosdbg.captures.models import Expectation
 from klosdbg.events.event import Event
 from klosdbg.events.expression import parse_expression
 from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.names import Debuggee
 from klosdbg.klos.processes import current_name
 from klosdbg.read import REGISTERS, read_cpu, read_register
-from klosdbg.trace.capture_models import Expectation
 
 _OWN = ("events", "relocations", "console", "symbol", "process", "cpl")
 _SHOWN = 60

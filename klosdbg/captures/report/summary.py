@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from klosdbg.captures.report.facts import Facts
 from klosdbg.events.filters import is_error
-from klosdbg.trace.report.facts import Facts
 
 _SHOWN = 4
 

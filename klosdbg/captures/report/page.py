@@ -4,12 +4,12 @@ import html
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from klosdbg.captures.models import Difference
+from klosdbg.captures.report.drawing import MOST_DRAWN, io_map, slot_kind, table_map, timeline
+from klosdbg.captures.report.facts import Facts
+from klosdbg.captures.report.stylesheet import STYLE
+from klosdbg.captures.report.summary import summary
 from klosdbg.events.event import Event
-from klosdbg.trace.capture_models import Difference
-from klosdbg.trace.report.drawing import MOST_DRAWN, io_map, slot_kind, table_map, timeline
-from klosdbg.trace.report.facts import Facts
-from klosdbg.trace.report.look import STYLE
-from klosdbg.trace.report.summary import summary
 from klosdbg.wire.bundle import VERSIONS, seconds_of
 from klosdbg.x86.table import Table
 

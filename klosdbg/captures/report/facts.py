@@ -5,15 +5,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from klosdbg.captures.difference import compare
+from klosdbg.captures.models import Difference
+from klosdbg.captures.opened import Opened, Snapshot, snapshot_target
 from klosdbg.errors import KlosdbgError
 from klosdbg.events.event import Event
 from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.names import selector_names
 from klosdbg.ports import Symbols, Target
 from klosdbg.read import read_cpu, read_gdt, read_iomap, read_ldt
-from klosdbg.trace.capture_models import Difference
-from klosdbg.trace.difference import compare
-from klosdbg.trace.opened import Opened, Snapshot, snapshot_target
 from klosdbg.wire.bundle import Line, Manifest
 from klosdbg.x86.iobitmap import IoBitmap
 from klosdbg.x86.table import Table
