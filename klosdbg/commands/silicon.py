@@ -7,8 +7,8 @@ from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
 from klosdbg.read import resolve_code
 from klosdbg.session import Session
-from klosdbg.trace.scope import Everywhere, InProcess, InRange, Scope
-from klosdbg.trace.silicon import Bounds, SiliconRun
+from klosdbg.silicon.run import Bounds, SiliconRun
+from klosdbg.silicon.scope import Everywhere, InProcess, InRange, Scope
 
 _COUNT = 10000
 

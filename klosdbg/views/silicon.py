@@ -2,7 +2,7 @@
 
 import textwrap
 
-from klosdbg.trace.silicon_models import Refused, SiliconReport
+from klosdbg.silicon.models import Refused, SiliconReport
 from klosdbg.views.base import Style, address_data, columns, data, text
 
 _WIDTH = 80

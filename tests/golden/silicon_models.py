@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.models import Written
-from klosdbg.trace.silicon_models import Refused, SiliconReport
+from klosdbg.silicon.models import Refused, SiliconReport
 from klosdbg.x86.silicon import Violation
 from tests.processors import CODE_X, RO, segment
 

@@ -7,7 +7,7 @@ from klosdbg.errors import CommandError
 from klosdbg.models import Written
 from klosdbg.ports import Target
 from klosdbg.read import read_register
-from klosdbg.trace.code_cache import CodeCache
+from klosdbg.silicon.code_cache import CodeCache
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.delivery import Delivery, Fault, plan_delivery
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from klosdbg.errors import CommandError, TargetTimeout
 from klosdbg.ports import RunControl, Symbols, Target
 from klosdbg.read import read_cpu
-from klosdbg.trace.code_cache import CodeCache
-from klosdbg.trace.deliver import deliver
-from klosdbg.trace.scope import Scope
-from klosdbg.trace.silicon_models import End, Refused, SiliconReport
-from klosdbg.trace.step_registers import StepRegisters
+from klosdbg.silicon.code_cache import CodeCache
+from klosdbg.silicon.deliver import deliver
+from klosdbg.silicon.models import End, Refused, SiliconReport
+from klosdbg.silicon.scope import Scope
+from klosdbg.silicon.step_registers import StepRegisters
 from klosdbg.x86.branch import linear_address
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.delivery import Fault
