@@ -15,7 +15,7 @@ from klosdbg.wire.symbols import Image, SymbolTable
 from klosdbg.x86.enforcement import ProbeResult
 
 if TYPE_CHECKING:
-    from klosdbg.trace.bench import Loop, TracedGuest
+    from klosdbg.bench.measure import Loop, TracedGuest
 
 
 def load_symbols(wanted: Sequence[str]) -> SymbolTable:
@@ -98,9 +98,9 @@ class LocalFactories:
 
     @contextmanager
     def traced_guest(self, orders: str) -> "Iterator[TracedGuest]":
+        from klosdbg.bench.measure import TracedGuest
         from klosdbg.targets.own_guest import own_guest, run_to_ready
         from klosdbg.targets.tapped import tapped_guest
-        from klosdbg.trace.bench import TracedGuest
 
         with tapped_guest(own_guest(images.found(images.KLOS), orders)) as (target, tap):
             symbols = self.symbols()

@@ -10,12 +10,12 @@ from klosdbg.klos.cache import StopCache
 from klosdbg.ports import RunControl, Symbols, Target
 
 if TYPE_CHECKING:
+    from klosdbg.bench.measure import Loop, TracedGuest
     from klosdbg.captures.capture import Capture, Facts
     from klosdbg.captures.opened import Opened, Snapshot
     from klosdbg.events.event import Event
     from klosdbg.models import OwnImages
-    from klosdbg.trace.bench import Loop, TracedGuest
-    from klosdbg.trace.tracer import Tracer
+    from klosdbg.recording.tracer import Tracer
 
 
 @dataclass(slots=True)

@@ -4,13 +4,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 
-from klosdbg.commands.base import command
-from klosdbg.errors import CommandError, TargetLost, TargetTimeout
-from klosdbg.events.filters import EventFilter
-from klosdbg.execution import wait_for_event
-from klosdbg.ports import RunControl, Symbols, Target
-from klosdbg.session import Factories, Session
-from klosdbg.trace.bench import (
+from klosdbg.bench.measure import (
     Bench,
     Loop,
     Measured,
@@ -21,10 +15,16 @@ from klosdbg.trace.bench import (
     compare_pipeline,
     compare_tables,
 )
-from klosdbg.trace.klos_facts import KlosFacts
-from klosdbg.trace.ring import RingRecorder
-from klosdbg.trace.stopping import StoppingRecorder
-from klosdbg.trace.tracer import Tracer
+from klosdbg.commands.base import command
+from klosdbg.errors import CommandError, TargetLost, TargetTimeout
+from klosdbg.events.filters import EventFilter
+from klosdbg.execution import wait_for_event
+from klosdbg.ports import RunControl, Symbols, Target
+from klosdbg.recording.klos_facts import KlosFacts
+from klosdbg.recording.ring import RingRecorder
+from klosdbg.recording.stopping import StoppingRecorder
+from klosdbg.recording.tracer import Tracer
+from klosdbg.session import Factories, Session
 
 _STOPS, _ROUNDS = 100, 31
 _BUSY, _WORK = "run:touch:1000000", "attacks"

@@ -20,10 +20,10 @@ from klosdbg.events.expression import Expression
 from klosdbg.events.statistics import statistics
 from klosdbg.events.tree import by_recording, event_rows, event_trees
 from klosdbg.models import BreakpointInfo
+from klosdbg.recording.discovery import Stub
+from klosdbg.recording.event_condition import condition_at, stub_of
+from klosdbg.recording.tracer import with_name
 from klosdbg.session import Session
-from klosdbg.trace.at_stub import condition_at, stub_of
-from klosdbg.trace.discovery import Stub
-from klosdbg.trace.tracer import with_name
 
 _FILTERS = (
     arg("--vector", "-v", action="append", metavar="V", help="only this vector: 14, 0xe, PF"),

@@ -16,8 +16,8 @@ from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.vectors import own_names
 from klosdbg.models import Stop
 from klosdbg.read import resolve_code
+from klosdbg.recording.tracer import End, Finished, Recorded, Tracer, make_source
 from klosdbg.session import Session
-from klosdbg.trace.tracer import End, Finished, Recorded, Tracer, make_source
 from klosdbg.x86.vectors import parse_vector
 
 _SLICE = 1.0

@@ -14,11 +14,11 @@ from klosdbg.errors import CommandError
 from klosdbg.events.expression import parse_expression
 from klosdbg.gdb_entry.held import HELD, guarded
 from klosdbg.read import read_selector
+from klosdbg.recording.discovery import Stub
+from klosdbg.recording.event_condition import condition_at, stub_of
+from klosdbg.recording.saved_task import read_saved_task
 from klosdbg.session import Session
 from klosdbg.targets.in_gdb import shows_linear_pc
-from klosdbg.trace.at_stub import condition_at, stub_of
-from klosdbg.trace.discovery import Stub
-from klosdbg.trace.saved_task import read_saved_task
 
 
 def register() -> None:

@@ -13,8 +13,8 @@ from klosdbg.klos.abi import KlosFrame
 from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.layout import members
 from klosdbg.read import read_cpu
+from klosdbg.recording.klos_facts import KlosFacts
 from klosdbg.session import Session
-from klosdbg.trace.klos_facts import KlosFacts
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.vectors import vector_name
 

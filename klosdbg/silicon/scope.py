@@ -9,7 +9,7 @@ from klosdbg.klos.find import booted_klos, read_array
 from klosdbg.klos.processes import read_threads
 from klosdbg.ports import Symbols, Target
 from klosdbg.read import read_cpu
-from klosdbg.trace.registers import QuickRegisters
+from klosdbg.recording.stop_registers import QuickRegisters
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.disasm import disassemble
 

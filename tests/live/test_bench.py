@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from klosdbg.bench.measure import Bench, Measured
 from klosdbg.commands.bench import bench_recorder
 from klosdbg.errors import TargetLost
 from klosdbg.factories import LocalFactories
-from klosdbg.trace.bench import Bench, Measured
 from klosdbg.views.base import Style, data, text
 from tests.live.driver import assert_fits, klosdbg, needs_klos
 from tests.live.tiny import needs_qemu

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from klosdbg.errors import CommandError, TargetLost, UsageError
-from klosdbg.trace.discovery import discover
+from klosdbg.recording.discovery import discover
 from tests.build import make
 from tests.live.driver import KLOS, Driver, assert_fits, driving, klosdbg, launched, needs_klos
 from tests.live.klos import DETERMINISTIC

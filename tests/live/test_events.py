@@ -12,9 +12,9 @@ from klosdbg.errors import TargetTimeout
 from klosdbg.events.event import Event
 from klosdbg.events.filters import EventFilter
 from klosdbg.execution import stop_here, wait_for_event
-from klosdbg.trace.ring import RingRecorder
-from klosdbg.trace.stopping import StoppingRecorder
-from klosdbg.trace.tracer import Tracer
+from klosdbg.recording.ring import RingRecorder
+from klosdbg.recording.stopping import StoppingRecorder
+from klosdbg.recording.tracer import Tracer
 from tests.live.driver import KLOS, Driver, driving, needs_klos
 from tests.live.patience import until
 from tests.live.tiny import needs_qemu

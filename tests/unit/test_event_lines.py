@@ -16,8 +16,8 @@ from klosdbg.events.filters import EventFilter
 from klosdbg.events.statistics import statistics
 from klosdbg.events.tree import event_trees
 from klosdbg.frontend import Frontend, find_command
+from klosdbg.recording.tracer import Recorded, Tracer, with_name
 from klosdbg.session import Session
-from klosdbg.trace.tracer import Recorded, Tracer, with_name
 from klosdbg.views import Style, data, text
 from tests.unit.klos.frozen import symbols, target
 from tests.unit.test_event_model import BARE, vary

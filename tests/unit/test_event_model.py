@@ -17,10 +17,10 @@ from klosdbg.events.statistics import statistics
 from klosdbg.events.tree import EventTree, by_recording, event_trees
 from klosdbg.klos.abi import KlosArray, KlosEvent
 from klosdbg.klos.layout import size_of
-from klosdbg.trace.discovery import Stub
-from klosdbg.trace.flow import Flow
-from klosdbg.trace.funnel import funnel
-from klosdbg.trace.ring import RingRecorder
+from klosdbg.recording.discovery import Stub
+from klosdbg.recording.flow import Flow
+from klosdbg.recording.ring import RingRecorder
+from klosdbg.recording.shared_stubs import funnel
 from klosdbg.views import Style, data, text
 
 PLACE = Place(0x1B, 0x401000, 0x401000, 3, 0x23, 0x7000, "app+0x4")

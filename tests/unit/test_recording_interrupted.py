@@ -8,7 +8,7 @@ from klosdbg.errors import TargetLost
 from klosdbg.events.event import Event, Place
 from klosdbg.events.filters import EventFilter
 from klosdbg.ports import StopEvent
-from klosdbg.trace.tracer import Tracer
+from klosdbg.recording.tracer import Tracer
 from tests.unit.test_event_model import ENTRIES, Facts, Memory, happen, ring_of
 
 MIDDLE = ENTRIES // 2

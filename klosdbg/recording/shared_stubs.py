@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from klosdbg.trace.discovery import Stub
-from klosdbg.trace.flow import Flow
+from klosdbg.recording.discovery import Stub
+from klosdbg.recording.flow import Flow
 from klosdbg.x86.disasm import Instruction
 
 _HARMLESS = ("nop", "cld", "cli", "clac", "endbr32", "endbr64", "lfence")

@@ -12,7 +12,7 @@ from klosdbg.klos.constants import Origin as KlosOrigin
 from klosdbg.klos.find import booted_klos, read_numbers, try_read
 from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory, Symbols, Target
-from klosdbg.trace.pinned import PinnedMemory
+from klosdbg.recording.os_memory import PinnedMemory
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
 ORIGINS: Mapping[int, Origin] = {

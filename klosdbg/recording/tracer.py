@@ -13,8 +13,8 @@ from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.find import booted_klos
 from klosdbg.models import Stop
 from klosdbg.ports import StopEvent, Symbols, Target
-from klosdbg.trace.ring import RingRecorder
-from klosdbg.trace.stopping import StoppingRecorder
+from klosdbg.recording.ring import RingRecorder
+from klosdbg.recording.stopping import StoppingRecorder
 
 MOST_EVENTS = 1_000_000
 _BATCH = 8192

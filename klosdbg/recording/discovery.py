@@ -8,8 +8,8 @@ from typing import TypeGuard
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.ports import Target
 from klosdbg.read import read_cpu, read_gdt, read_idt, read_ivt, read_ldt, read_selector
-from klosdbg.trace.flow import Exit, Flow
-from klosdbg.trace.saved_task import read_saved_task
+from klosdbg.recording.flow import Exit, Flow
+from klosdbg.recording.saved_task import read_saved_task
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Descriptor, Gate
 from klosdbg.x86.table import Table

@@ -8,11 +8,11 @@ from klosdbg.events.event import Event, Origin, Time
 from klosdbg.events.expression import Expression
 from klosdbg.klos.find import read_numbers
 from klosdbg.ports import Symbols, Target
-from klosdbg.trace.discovery import Stub, discover
-from klosdbg.trace.klos_facts import KlosFacts
-from klosdbg.trace.plain_stops import read_frame
-from klosdbg.trace.registers import QuickRegisters
-from klosdbg.trace.task_stops import outgoing, switched
+from klosdbg.recording.discovery import Stub, discover
+from klosdbg.recording.klos_facts import KlosFacts
+from klosdbg.recording.plain_stops import read_frame
+from klosdbg.recording.stop_registers import QuickRegisters
+from klosdbg.recording.task_stops import outgoing, switched
 
 _PAGE_FAULT = 14
 

@@ -11,10 +11,10 @@ from klosdbg.errors import KlosdbgError
 from klosdbg.events.event import Back, Event, Place, Resumed, Spent, Time, Transfer
 from klosdbg.ports import Memory, Target
 from klosdbg.read import read_cpu, read_tss
-from klosdbg.trace.discovery import Stub
-from klosdbg.trace.pending import Pending
-from klosdbg.trace.registers import QuickRegisters, Registers
-from klosdbg.trace.saved_task import read_saved_task
+from klosdbg.recording.discovery import Stub
+from klosdbg.recording.pending import Pending
+from klosdbg.recording.saved_task import read_saved_task
+from klosdbg.recording.stop_registers import QuickRegisters, Registers
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
 _GATE_SIZE = 8

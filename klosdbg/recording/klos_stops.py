@@ -20,10 +20,10 @@ from klosdbg.klos.abi import KlosFrame
 from klosdbg.klos.constants import Request
 from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory
-from klosdbg.trace.discovery import EventPaths
-from klosdbg.trace.flow import Exit
-from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, Running, ends_interrupt, error_code_of
-from klosdbg.trace.registers import Registers
+from klosdbg.recording.discovery import EventPaths
+from klosdbg.recording.flow import Exit
+from klosdbg.recording.klos_facts import ORIGINS, KlosFacts, Running, ends_interrupt, error_code_of
+from klosdbg.recording.stop_registers import Registers
 
 _FAR_RETURN = struct.Struct("<IIII")
 _FRAME = size_of(KlosFrame)

@@ -10,12 +10,12 @@ from typing import Protocol
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost
 from klosdbg.events.event import Event, MakesEvent, Place, Recorder
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
-from klosdbg.trace.beside_core import StopsBesideCore
-from klosdbg.trace.discovery import EventPaths, discover
-from klosdbg.trace.klos_facts import KlosFacts
-from klosdbg.trace.live_idt import LOOK, LiveIdt
-from klosdbg.trace.plain_stops import PlainStops
-from klosdbg.trace.registers import QuickRegisters, ReadAhead, Registers
+from klosdbg.recording.discovery import EventPaths, discover
+from klosdbg.recording.klos_bypass import StopsBesideCore
+from klosdbg.recording.klos_facts import KlosFacts
+from klosdbg.recording.live_idt import LOOK, LiveIdt
+from klosdbg.recording.plain_stops import PlainStops
+from klosdbg.recording.stop_registers import QuickRegisters, ReadAhead, Registers
 
 _ANYWHERE = ("breakpoint", "step", "interrupt")
 

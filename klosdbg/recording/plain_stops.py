@@ -14,12 +14,12 @@ from functools import partial
 from klosdbg.errors import CommandError
 from klosdbg.events.event import Back, Event, MakesEvent, Place, Resumed, Spent, Time, Transfer
 from klosdbg.ports import Memory, Target
-from klosdbg.trace.discovery import EventPaths, ReturnGate, Stub
-from klosdbg.trace.flow import Exit, Flow
-from klosdbg.trace.funnel import Arrival, funnel
-from klosdbg.trace.pending import Pending
-from klosdbg.trace.registers import QuickRegisters, Registers, cpl_of
-from klosdbg.trace.task_stops import TaskStops
+from klosdbg.recording.discovery import EventPaths, ReturnGate, Stub
+from klosdbg.recording.flow import Exit, Flow
+from klosdbg.recording.pending import Pending
+from klosdbg.recording.shared_stubs import Arrival, funnel
+from klosdbg.recording.stop_registers import QuickRegisters, Registers, cpl_of
+from klosdbg.recording.task_stops import TaskStops
 
 _STACK_SPAN = 64 << 10
 _MOST_PENDING = 256

@@ -6,11 +6,11 @@ from functools import partial
 
 from klosdbg.events.event import Event, MakesEvent
 from klosdbg.ports import Memory, Target
-from klosdbg.trace.discovery import EventPaths, Stub
-from klosdbg.trace.klos_facts import KlosFacts, Running
-from klosdbg.trace.klos_stops import KlosStops
-from klosdbg.trace.plain_stops import PlainStops
-from klosdbg.trace.registers import QuickRegisters, Registers
+from klosdbg.recording.discovery import EventPaths, Stub
+from klosdbg.recording.klos_facts import KlosFacts, Running
+from klosdbg.recording.klos_stops import KlosStops
+from klosdbg.recording.plain_stops import PlainStops
+from klosdbg.recording.stop_registers import QuickRegisters, Registers
 
 
 class StopsBesideCore:

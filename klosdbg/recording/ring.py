@@ -11,8 +11,8 @@ from klosdbg.klos.abi import KlosEvent
 from klosdbg.klos.constants import Event as Flag
 from klosdbg.klos.layout import decode, size_of
 from klosdbg.ports import StopEvent, Symbols, Target
-from klosdbg.trace.discovery import EventPaths, discover
-from klosdbg.trace.klos_facts import ORIGINS, KlosFacts, error_code_of
+from klosdbg.recording.discovery import EventPaths, discover
+from klosdbg.recording.klos_facts import ORIGINS, KlosFacts, error_code_of
 
 _INTERVAL = 0.01
 _FETCH_EVERY = 128
