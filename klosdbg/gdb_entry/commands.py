@@ -7,7 +7,7 @@ from klosdbg.commands.base import Command, split
 from klosdbg.errors import CommandError
 from klosdbg.frontend import Frontend, find_command
 from klosdbg.gdb_entry.event_stop import break_at_event
-from klosdbg.gdb_entry.held import HELD, guarded
+from klosdbg.gdb_entry.gdb_session import HELD, guarded
 
 _HELP = "klosdbg's commands: 'klos help' lists them, 'help klos gdt' explains one."
 _REFUSED = {

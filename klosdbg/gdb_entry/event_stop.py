@@ -12,7 +12,7 @@ import gdb
 from klosdbg.commands.events import event_stop
 from klosdbg.errors import CommandError
 from klosdbg.events.expression import parse_expression
-from klosdbg.gdb_entry.held import HELD, guarded
+from klosdbg.gdb_entry.gdb_session import HELD, guarded
 from klosdbg.read import read_selector
 from klosdbg.recording.discovery import Stub
 from klosdbg.recording.event_condition import condition_at, stub_of

@@ -3,7 +3,7 @@
 import gdb
 
 from klosdbg.errors import CommandError
-from klosdbg.gdb_entry.held import HELD, guarded
+from klosdbg.gdb_entry.gdb_session import HELD, guarded
 from klosdbg.read import read_selector, resolve_linear
 from klosdbg.session import Session
 from klosdbg.x86.descriptor import Segment, SystemSegment

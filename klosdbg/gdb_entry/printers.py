@@ -11,7 +11,7 @@ import gdb
 import gdb.printing
 
 from klosdbg.errors import KlosdbgError
-from klosdbg.gdb_entry.held import HELD
+from klosdbg.gdb_entry.gdb_session import HELD
 from klosdbg.read import read_selector
 from klosdbg.views import Style
 from klosdbg.views.descriptors import in_one_line

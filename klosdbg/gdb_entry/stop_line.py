@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import gdb
 
 from klosdbg.errors import KlosdbgError
-from klosdbg.gdb_entry.held import HELD
+from klosdbg.gdb_entry.gdb_session import HELD
 from klosdbg.klos.abi import KlosFrame
 from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.layout import members

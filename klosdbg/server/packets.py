@@ -8,7 +8,7 @@ from klosdbg.ports import StopEvent
 from klosdbg.server import reading, regions, running, scanning
 from klosdbg.server.client import PACKET_SIZE, Client, Gone
 from klosdbg.server.hub import Hub, error_code
-from klosdbg.server.said import answer_monitor
+from klosdbg.server.monitor_commands import answer_monitor
 from klosdbg.wire.rsp_replies import parse_thread_id
 
 Answer = Callable[[Hub, Client, bytes], bytes | None]

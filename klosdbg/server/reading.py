@@ -11,8 +11,8 @@ from klosdbg.server.client import PACKET_SIZE, Client
 from klosdbg.server.guesttables import TABLES as GUEST_TABLES
 from klosdbg.server.hub import Hub
 from klosdbg.server.osdata import osdata
-from klosdbg.server.otherspace import read_as_thread
 from klosdbg.server.registers import Described, cpu_values
+from klosdbg.server.thread_memory import read_as_thread
 from klosdbg.server.threads import frame_values
 from klosdbg.wire.rsp_requests import MemoryRequest, parse_memory
 

@@ -4,9 +4,9 @@ from klosdbg.errors import CommandError, ProtocolError
 from klosdbg.read import read_cpu
 from klosdbg.server.client import Client
 from klosdbg.server.hub import Hub
-from klosdbg.server.loads import LOADED, why_not_loaded
 from klosdbg.server.reading import BadRequest, memory_request, register, values
 from klosdbg.server.registers import Described
+from klosdbg.server.segment_load import LOADED, why_not_loaded
 from klosdbg.server.watching import KINDS, add_watchpoint, remove_watchpoint
 from klosdbg.wire.agent import parse_conditions
 from klosdbg.wire.rsp_requests import VContAction, parse_breakpoint, parse_vcont
