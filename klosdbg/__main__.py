@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from klosdbg import images
 from klosdbg.errors import CommandError, DataError, KlosdbgError, UsageError
-from klosdbg.execution import run_to
 from klosdbg.factories import LocalFactories, load_symbols
 from klosdbg.frontend import Frontend
 from klosdbg.options import build_parser
 from klosdbg.ports import Target
+from klosdbg.running.execution import run_to
 from klosdbg.session import Session
 from klosdbg.wire.symbols import Image, SymbolTable
 

@@ -15,11 +15,11 @@ from prompt_toolkit.output import Output, create_output
 from klosdbg.commands import collect
 from klosdbg.completion import ShellCompleter
 from klosdbg.errors import KlosdbgError, TargetLost
-from klosdbg.execution import passes, stop_here
 from klosdbg.frontend import Frontend
 from klosdbg.klos.processes import current_name
 from klosdbg.models import Stop
 from klosdbg.read import read_cpu
+from klosdbg.running.execution import passes, stop_here
 from klosdbg.session import Session
 from klosdbg.views import Style, text
 

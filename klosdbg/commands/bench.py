@@ -18,12 +18,12 @@ from klosdbg.bench.measure import (
 from klosdbg.commands.base import command
 from klosdbg.errors import CommandError, TargetLost, TargetTimeout
 from klosdbg.events.filters import EventFilter
-from klosdbg.execution import wait_for_event
 from klosdbg.ports import RunControl, Symbols, Target
 from klosdbg.recording.klos_facts import KlosFacts
 from klosdbg.recording.ring import RingRecorder
 from klosdbg.recording.stopping import StoppingRecorder
 from klosdbg.recording.tracer import Tracer
+from klosdbg.running.execution import wait_for_event
 from klosdbg.session import Factories, Session
 
 _STOPS, _ROUNDS = 100, 31

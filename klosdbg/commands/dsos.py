@@ -4,8 +4,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 from klosdbg.commands.base import arg, command, integer
-from klosdbg.commands.ready import reach_ready
-from klosdbg.commands.traced import traced_target
 from klosdbg.errors import UsageError
 from klosdbg.klos.audit.every import audit_each
 from klosdbg.klos.audit.run import audit
@@ -15,6 +13,8 @@ from klosdbg.klos.dsos_models import Audited, AuditSum
 from klosdbg.klos.gadgets.search import find_gadgets
 from klosdbg.klos.trigger import WAYS, Trigger
 from klosdbg.klos.watch import relocations_of, watch_frames
+from klosdbg.running.ready import reach_ready
+from klosdbg.running.undisturbed import traced_target
 from klosdbg.session import Session
 
 

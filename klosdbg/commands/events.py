@@ -3,7 +3,16 @@
 from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
-from klosdbg.commands.recording import (
+from klosdbg.errors import CommandError, UsageError
+from klosdbg.events.event import Event, Recorder
+from klosdbg.events.expression import Expression
+from klosdbg.events.statistics import statistics
+from klosdbg.events.tree import by_recording, event_rows, event_trees
+from klosdbg.models import BreakpointInfo
+from klosdbg.recording.discovery import Stub
+from klosdbg.recording.event_condition import condition_at, stub_of
+from klosdbg.recording.tracer import with_name
+from klosdbg.running.events import (
     check_number,
     expression_of,
     filter_of,
@@ -14,15 +23,6 @@ from klosdbg.commands.recording import (
     stop_tracer,
     vector,
 )
-from klosdbg.errors import CommandError, UsageError
-from klosdbg.events.event import Event, Recorder
-from klosdbg.events.expression import Expression
-from klosdbg.events.statistics import statistics
-from klosdbg.events.tree import by_recording, event_rows, event_trees
-from klosdbg.models import BreakpointInfo
-from klosdbg.recording.discovery import Stub
-from klosdbg.recording.event_condition import condition_at, stub_of
-from klosdbg.recording.tracer import with_name
 from klosdbg.session import Session
 
 _FILTERS = (

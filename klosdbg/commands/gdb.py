@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from klosdbg.commands.base import arg, command
 from klosdbg.errors import CommandError
-from klosdbg.execution import stop_here
 from klosdbg.models import GdbOutput, Stop
 from klosdbg.read import read_cpu
+from klosdbg.running.execution import stop_here
 from klosdbg.session import Debugger, Session
 
 _TAKES_MORE_LINES = {"commands", "define", "document", "while", "if"}

@@ -4,14 +4,14 @@ from argparse import ArgumentTypeError, Namespace
 from dataclasses import replace
 
 from klosdbg.commands.base import arg, command, integer
-from klosdbg.commands.ready import reach_ready
-from klosdbg.commands.traced import traced_target
 from klosdbg.errors import CommandError
 from klosdbg.klos.mailbox import ask
 from klosdbg.klos.models import MailboxAnswer, NativeBench
 from klosdbg.klos.outcomes import read_bench, read_outcomes
 from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
+from klosdbg.running.ready import reach_ready
+from klosdbg.running.undisturbed import traced_target
 from klosdbg.session import Session
 
 _NUMERIC = ("touch", "relocate", "ping", "exit")

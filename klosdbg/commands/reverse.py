@@ -5,9 +5,9 @@ from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
-from klosdbg.execution import stop_here, wait_for_stop
 from klosdbg.ports import Reverse
 from klosdbg.read import read_gdt, read_idt, read_ldt, resolve_linear
+from klosdbg.running.execution import stop_here, wait_for_stop
 from klosdbg.session import Session
 
 _SLOT = re.compile(r"(gdt|ldt|idt)\[(\w+)\]")

@@ -4,7 +4,9 @@ from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
-from klosdbg.execution import (
+from klosdbg.models import Running
+from klosdbg.read import resolve_code
+from klosdbg.running.execution import (
     finish_frame,
     run_to,
     run_until_stop,
@@ -12,8 +14,6 @@ from klosdbg.execution import (
     step_over_instructions,
     stop_here,
 )
-from klosdbg.models import Running
-from klosdbg.read import resolve_code
 from klosdbg.session import Session
 
 _COUNT = arg("count", nargs="?", type=integer, default=1, metavar="N", help="how many (1)")

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from klosdbg.commands.capture import leave_capture
-from klosdbg.commands.recording import stop_tracer
 from klosdbg.errors import CommandError, KlosdbgError, TargetError, TargetLost, TargetRunning
 from klosdbg.ports import StopEvent
 from klosdbg.read import read_cpu
+from klosdbg.running.events import stop_tracer
 from klosdbg.server.client import Client, Conditions
 from klosdbg.server.control import SharedControl, SharedReverse, Sharers
 from klosdbg.server.registers import Layout

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from klosdbg.commands.recording import stop_tracer
 from klosdbg.errors import KlosdbgError, TargetLost
 from klosdbg.ports import RunControl, StopEvent
+from klosdbg.running.events import stop_tracer
 from klosdbg.session import Session
 
 

@@ -11,10 +11,10 @@ import pytest
 from klosdbg.errors import TargetTimeout
 from klosdbg.events.event import Event
 from klosdbg.events.filters import EventFilter
-from klosdbg.execution import stop_here, wait_for_event
 from klosdbg.recording.ring import RingRecorder
 from klosdbg.recording.stopping import StoppingRecorder
 from klosdbg.recording.tracer import Tracer
+from klosdbg.running.execution import stop_here, wait_for_event
 from tests.live.driver import KLOS, Driver, driving, needs_klos
 from tests.live.patience import until
 from tests.live.tiny import needs_qemu

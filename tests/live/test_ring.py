@@ -8,9 +8,9 @@ from itertools import count
 
 import pytest
 from klosdbg.errors import MemoryFault
-from klosdbg.execution import run_to, stop_here
 from klosdbg.klos.find import booted_klos
 from klosdbg.recording.os_memory import PinnedMemory
+from klosdbg.running.execution import run_to, stop_here
 from tests.live.driver import KLOS, PACED, Driver, driving, klosdbg, needs_klos
 from tests.live.tiny import needs_qemu
 

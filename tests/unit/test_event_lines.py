@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from klosdbg.commands.base import split
 from klosdbg.commands.events import event_stop
-from klosdbg.commands.recording import _progress
 from klosdbg.errors import CommandError, UsageError
 from klosdbg.events.document import event_data, event_of
 from klosdbg.events.event import Event, Place, Resumed
@@ -17,6 +16,7 @@ from klosdbg.events.statistics import statistics
 from klosdbg.events.tree import event_trees
 from klosdbg.frontend import Frontend, find_command
 from klosdbg.recording.tracer import Recorded, Tracer, with_name
+from klosdbg.running.events import _progress
 from klosdbg.session import Session
 from klosdbg.views import Style, data, text
 from tests.unit.klos.frozen import symbols, target

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from klosdbg.execution import wait_for_event
 from klosdbg.ports import RunControl, StopEvent, Target
+from klosdbg.running.execution import wait_for_event
 from klosdbg.session import Session
 
 

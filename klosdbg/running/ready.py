@@ -1,10 +1,10 @@
 """Getting a guest to where it answers."""
 
 from klosdbg.errors import CommandError
-from klosdbg.execution import run_to
 from klosdbg.klos.find import find_klos
 from klosdbg.klos.mailbox import run_until_ready
 from klosdbg.read import read_cpu
+from klosdbg.running.execution import run_to
 from klosdbg.session import Session
 
 

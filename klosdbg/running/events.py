@@ -10,13 +10,13 @@ from klosdbg.events.event import Recorder
 from klosdbg.events.expression import Expression, parse_expression
 from klosdbg.events.filters import EventFilter
 from klosdbg.events.tree import EventHeading, EventRow
-from klosdbg.execution import stop_here, wait_for_event
 from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.vectors import own_names
 from klosdbg.models import Stop
 from klosdbg.read import resolve_code
 from klosdbg.recording.tracer import End, Finished, Recorded, Tracer, make_source
+from klosdbg.running.execution import stop_here, wait_for_event
 from klosdbg.session import Session
 from klosdbg.x86.vectors import parse_vector
 
