@@ -5,9 +5,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 from klosdbg.bench.measure import (
-    Bench,
     Loop,
-    Measured,
     TracedGuest,
     alternate,
     compare_decoding,
@@ -15,6 +13,7 @@ from klosdbg.bench.measure import (
     compare_pipeline,
     compare_tables,
 )
+from klosdbg.bench.models import Bench, Measured
 from klosdbg.commands.base import command
 from klosdbg.errors import CommandError, TargetLost, TargetTimeout
 from klosdbg.events.filters import EventFilter

@@ -2,23 +2,22 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.events.event import Event, Recorder
 from klosdbg.events.filters import EventFilter
 from klosdbg.interrupts import interrupts_deferred
 from klosdbg.klos.find import booted_klos
-from klosdbg.models import Stop
 from klosdbg.ports import StopEvent, Symbols, Target
+from klosdbg.recording.models import End, Recorded
 from klosdbg.recording.ring import RingRecorder
 from klosdbg.recording.stopping import StoppingRecorder
 
 MOST_EVENTS = 1_000_000
 _BATCH = 8192
-End = Literal["running", "limit", "asked", "stop", "time-out", "interrupt"]
 
 
 class EventSource(Protocol):
@@ -48,41 +47,6 @@ class EventSource(Protocol):
 
     def stop(self) -> Iterator[Event]:
         """End at once, and yield what is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """How a recording went: events kept and seen, those lost, seconds, stops, and why it ended.
-
-    What came after the last that was asked for is not looked at. ``left_out`` counts what Ctrl-C
-    kept from being looked at.
-    """
-
-    kept: int
-    seen: int
-    lost: int
-    seconds: float
-    stops: int
-    recorder: Recorder
-    end: End
-    left_out: int = 0
-
-    @property
-    def rate(self) -> float:
-        """Events seen a second."""
-        return self.seen / self.seconds if self.seconds > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A finished recording; ``stop`` is where something else stopped the guest.
-
-    ``failure`` says why there are fewer events than were asked for.
-    """
-
-    recorded: Recorded
-    stop: Stop | None = None
-    failure: str | None = None
 
 
 class Tracer:

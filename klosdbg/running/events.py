@@ -15,7 +15,8 @@ from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.vectors import own_names
 from klosdbg.models import Stop
 from klosdbg.read import resolve_code
-from klosdbg.recording.tracer import End, Finished, Recorded, Tracer, make_source
+from klosdbg.recording.models import End, Finished, Recorded
+from klosdbg.recording.tracer import Tracer, make_source
 from klosdbg.running.execution import stop_here, wait_for_event
 from klosdbg.session import Session
 from klosdbg.x86.vectors import parse_vector

@@ -1,6 +1,6 @@
 """Views of klosdbg's own speed."""
 
-from klosdbg.bench.measure import Bench, Measured
+from klosdbg.bench.models import Bench, Measured
 from klosdbg.views.base import Style, columns, data, text
 
 

@@ -8,7 +8,7 @@ from klosdbg.events.document import event_data
 from klosdbg.events.event import Event, Place, Transfer
 from klosdbg.events.statistics import EventStatistics, VectorStatistics
 from klosdbg.events.tree import EventHeading, EventRow, EventTree, RecordingHeading
-from klosdbg.recording.tracer import Finished, Recorded
+from klosdbg.recording.models import Finished, Recorded
 from klosdbg.views.base import Style, columns, data, text
 
 _UNITS = {"tsc": "TSC ticks", "instructions": "instructions", "host-ns": "ns of the host"}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from klosdbg.bench.measure import Bench, Measured
+from klosdbg.bench.models import Bench, Measured
 from klosdbg.commands.bench import bench_recorder
 from klosdbg.errors import TargetLost
 from klosdbg.factories import LocalFactories

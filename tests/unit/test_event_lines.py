@@ -15,7 +15,8 @@ from klosdbg.events.filters import EventFilter
 from klosdbg.events.statistics import statistics
 from klosdbg.events.tree import event_trees
 from klosdbg.frontend import Frontend, find_command
-from klosdbg.recording.tracer import Recorded, Tracer, with_name
+from klosdbg.recording.models import Recorded
+from klosdbg.recording.tracer import Tracer, with_name
 from klosdbg.running.events import _progress
 from klosdbg.session import Session
 from klosdbg.views import Style, data, text
