@@ -1,7 +1,8 @@
 """The dependency rule of ARCHITECTURE.md, read off the imports."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,10 @@ MAY_IMPORT = {
         "frontend",
     },
 }
+ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 ROOTS = {"__main__", "factories", "__init__", "gdb_entry"}
+READERS = ("klosdbg.ports", "klosdbg.read", "klosdbg.session")
+"""What a module that reads a target imports, itself or through another."""
 OUTSIDE_ONLY_IN = {"targets", "server"}
 OUTSIDE = {"socket", "subprocess", "mmap", "gdb", "selectors", "asyncio", "socketserver", "qemu"}
 
@@ -93,35 +97,63 @@ def part_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names.append(node.module or "")
+            names += (f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(names)
+
+
+def parts_imported(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield each part of klosdbg that a file imports, with the name that it imports."""
+    for name in imports(path):
+        first, _, rest = name.partition(".")
+        part = rest.split(".")[0]
+        if first == "klosdbg" and ((ROOT / part).with_suffix(".py").exists() or part in ROOMS):
+            yield part, name
 
 
 def violations(path: Path) -> Iterator[str]:
     part = part_of(path)
     if part in ROOTS:
         return
-    for name in imports(path):
-        first, _, rest = name.partition(".")
-        if first == "klosdbg" and rest:
-            other = rest.split(".")[0]
-            if (
-                other != part
-                and other not in MAY_IMPORT[part]
-                and (ROOT / other).with_suffix(".py").exists() | (ROOT / other).is_dir()
-            ):
-                yield f"{part} imports {name}"
-        elif first in OUTSIDE and part not in OUTSIDE_ONLY_IN:
+    for other, name in parts_imported(path):
+        if other != part and other not in MAY_IMPORT[part]:
             yield f"{part} imports {name}"
+    if part not in OUTSIDE_ONLY_IN:
+        outside = (name for name in imports(path) if name.partition(".")[0] in OUTSIDE)
+        yield from (f"{part} imports {name}" for name in outside)
+
+
+def unused_grants(files: Iterable[Path]) -> set[tuple[str, str]]:
+    """Find what MAY_IMPORT allows and nobody imports, as ``(part, other)``."""
+    used = {(part_of(path), other) for path in files for other, _ in parts_imported(path)}
+    granted = {(part, other) for part, others in MAY_IMPORT.items() for other in others}
+    return granted - used
+
+
+def reached(path: Path) -> dict[str, str]:
+    """Map each module that a file imports, in any depth, to the one that imports it."""
+    found: dict[str, str] = {}
+    todo = [(path, path.name)]
+    while todo:
+        importer, importer_name = todo.pop()
+        for name in imports(importer):
+            module = ROOT.parent.joinpath(*name.split(".")).with_suffix(".py")
+            if name.startswith("klosdbg.") and module.exists() and name not in found:
+                found[name] = importer_name
+                todo.append((module, name))
+    return found
 
 
 FILES = sorted(ROOT.rglob("*.py"))
+VIEWS = sorted((ROOT / "views").rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -150,15 +182,51 @@ def test_the_rule_catches(
     assert list(violations(planted))
 
 
-def test_views_never_read_memory() -> None:
-    """No view calls a port."""
-    for path in (ROOT / "views").glob("*.py"):
-        called = {
-            n.func.attr
-            for n in ast.walk(ast.parse(path.read_text()))
-            if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
-        }
-        assert not called & {"read", "read_many", "write"}, path
+def test_every_grant_is_used() -> None:
+    """The map allows nothing that nobody needs."""
+    assert unused_grants(FILES) == set()
+
+
+def test_a_grant_that_nobody_uses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted one is named."""
+    monkeypatch.setitem(MAY_IMPORT, "x86", {*MAY_IMPORT["x86"], "wire"})
+    assert unused_grants(FILES) == {("x86", "wire")}
+
+
+@pytest.mark.parametrize("path", VIEWS, ids=lambda p: p.name)
+def test_views_never_read_memory(path: Path) -> None:
+    """No view calls a port, nor anything that could: none is reached by its imports."""
+    assert readers(path) == []
+
+
+def readers(path: Path) -> list[str]:
+    """Name what reads a target among what a file calls, or reaches by its imports."""
+    called = {
+        n.func.attr
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+    }
+    through = reached(path)
+    return [
+        *sorted(called & {"read", "read_many", "write"}),
+        *(f"{through[name]} imports {name}" for name in READERS if name in through),
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(memory): return memory.read(0, 4)",
+        "from klosdbg.klos.find import read_array",
+        "from klosdbg.captures.snapshot import take_snapshot",
+        "from klosdbg.ports import Target",
+    ],
+)
+def test_a_view_that_reads_is_found(tmp_path: Path, source: str) -> None:
+    """One that calls a port, one that calls a reader, one that takes a target."""
+    planted = tmp_path / "planted.py"
+    planted.write_text(source)
+    assert readers(planted)
 
 
 def test_no_file_is_too_long() -> None:
