@@ -15,10 +15,10 @@ from klosdbg.klos.layout import members
 from klosdbg.read import read_cpu
 from klosdbg.recording.klos_facts import KlosFacts
 from klosdbg.session import Session
+from klosdbg.views.base import WIDTH
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.vectors import vector_name
 
-_WIDTH = 80
 _VECTOR = next(m.offset for m in members(KlosFrame) if m.name == "vector")
 
 
@@ -117,10 +117,10 @@ def stop_line(cpu: Cpu, symbol: str | None, who: Iterable[str]) -> str:
     if cpu.linear_pc != cpu.eip:
         place += f" (linear {cpu.linear_pc:#010x})"
     rest = list(who)
-    while rest and len(_joined(cpu, place, rest)) > _WIDTH:
+    while rest and len(_joined(cpu, place, rest)) > WIDTH:
         rest.pop()
     named = _joined(cpu, f"{place} <{symbol}>", rest)
-    return named if symbol and len(named) <= _WIDTH else _joined(cpu, place, rest)
+    return named if symbol and len(named) <= WIDTH else _joined(cpu, place, rest)
 
 
 def _joined(cpu: Cpu, place: str, rest: Iterable[str]) -> str:

@@ -16,9 +16,8 @@ from klosdbg.captures.models import (
     SnapshotInfo,
     SnapshotList,
 )
-from klosdbg.views.base import Style, address_data, columns, data, printable, text
+from klosdbg.views.base import WIDTH, Style, address_data, columns, data, printable, text
 
-_WIDTH = 80
 _SHORT = 23
 _DAMAGE = 62
 _MOST = 2000
@@ -238,7 +237,7 @@ def _broken(name: str, old: str, new: str) -> list[str]:
     line = f"  {name}  {old}  -> {new}"
     return (
         [line]
-        if len(line) <= _WIDTH
+        if len(line) <= WIDTH
         else [_filled(f"  {name}  ", old, 4), _filled("    -> ", new, 7)]
     )
 
@@ -267,7 +266,7 @@ def _filled(head: str, words: str, indent: int) -> str:
     """Break what does not fit into lines, which are indented."""
     lead = " " * indent
     flat = head + _line(words, _MOST)
-    return textwrap.fill(flat, _WIDTH, subsequent_indent=lead, break_on_hyphens=False)
+    return textwrap.fill(flat, WIDTH, subsequent_indent=lead, break_on_hyphens=False)
 
 
 def _line(string: str, width: int) -> str:

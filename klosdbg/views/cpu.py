@@ -3,13 +3,12 @@
 import textwrap
 
 from klosdbg.models import SegmentState, SegmentStates, SelectorInfo
-from klosdbg.views.base import Style, address_data, columns, data, hex64, text
+from klosdbg.views.base import WIDTH, Style, address_data, columns, data, hex64, text
 from klosdbg.views.descriptors import descriptor_data, in_one_line, kind_of
 from klosdbg.x86.cpu import Cpu, SegmentRegister
 from klosdbg.x86.flags import decode_flags
 
 _GPR_COLUMNS = {8: 4, 16: 3}
-_WIDTH = 80
 _SHORT = 28
 
 
@@ -139,7 +138,7 @@ def _differences(state: SegmentState, style: Style) -> str:
         words = ", ".join(f"{n} {_stored(state, n)}".rstrip() for n in state.differences)
         said = f"memory now has {state.descriptor.kind}, {words}"
     lead = " " * 6
-    filled = textwrap.fill(said, _WIDTH, initial_indent=lead, subsequent_indent=lead)
+    filled = textwrap.fill(said, WIDTH, initial_indent=lead, subsequent_indent=lead)
     return "\n" + style.paint("yellow", filled) if said else ""
 
 

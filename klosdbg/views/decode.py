@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from klosdbg.models import Decoded
-from klosdbg.views.base import Style, columns, data, hex64, text
+from klosdbg.views.base import WIDTH, Style, columns, data, hex64, text
 from klosdbg.views.findings import finding_data, finding_lines
 from klosdbg.x86.errorcode import ErrorCode
 from klosdbg.x86.flags import Field, Flags
@@ -12,7 +12,6 @@ from klosdbg.x86.paging import PageEntry, Walk
 from klosdbg.x86.selector import Selector
 from klosdbg.x86.vectors import vector_name
 
-_WIDTH = 80
 _ORDERS = {"number": "a number", "memory": "bytes in memory order"}
 _SIZES = {1 << 12: "4 KiB", 1 << 21: "2 MiB", 1 << 22: "4 MiB", 1 << 30: "1 GiB"}
 
@@ -252,7 +251,7 @@ def _(model: Walk, _style: Style) -> dict[str, object]:
 def _wrapped(lead: str, words: str) -> str:
     return textwrap.fill(
         words,
-        _WIDTH,
+        WIDTH,
         initial_indent=lead,
         subsequent_indent=" " * len(lead),
         break_on_hyphens=False,

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from klosdbg.models import Diagnosis, Tool
-from klosdbg.views.base import Style, columns, data, text
+from klosdbg.views.base import WIDTH, Style, columns, data, text
 from klosdbg.x86.enforcement import ProbeResult, ProbeRow
-
-_WIDTH = 80
 
 _CLASSES = {
     "load": "loading segment registers",
@@ -206,7 +204,7 @@ def _rows(probe: ProbeResult, style: Style) -> Iterator[str]:
 
 def _wrap(string: str, indent: str) -> str:
     return textwrap.fill(
-        string, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        string, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
     )
 
 

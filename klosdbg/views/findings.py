@@ -3,11 +3,10 @@
 import textwrap
 from collections.abc import Iterable
 
-from klosdbg.views.base import Style, data, text
+from klosdbg.views.base import WIDTH, Style, data, text
 from klosdbg.x86.findings import Finding, Findings
 
 _COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
-_WIDTH = 80
 
 
 @text.register
@@ -41,6 +40,6 @@ def finding_data(finding: Finding) -> dict[str, object]:
 def _paragraph(finding: Finding, style: Style) -> str:
     head = f"{finding.severity}:"
     body = f"{finding.where}: {finding.text} [{finding.rule}]"
-    lines = textwrap.wrap(body, _WIDTH - 9, break_on_hyphens=False)
+    lines = textwrap.wrap(body, WIDTH - 9, break_on_hyphens=False)
     painted = style.paint(_COLORS[finding.severity], head)
     return f"{painted}{' ' * (9 - len(head))}" + ("\n" + " " * 9).join(lines)

@@ -4,9 +4,8 @@ import textwrap
 from collections.abc import Iterator
 
 from klosdbg.klos.gadgets.models import Gadget, Gadgets, Kind
-from klosdbg.views.base import Style, data, text
+from klosdbg.views.base import WIDTH, Style, data, text
 
-_WIDTH = 80
 _SHORT = 4
 _TITLES: dict[Kind, str] = {
     "leak": "hand DSOS to the caller",
@@ -40,9 +39,9 @@ def _listed(model: Gadgets, kind: Kind, style: Style) -> Iterator[str]:
 
 def _gadget(gadget: Gadget, style: Style) -> Iterator[str]:
     yield f"  {style.address(gadget.address)}"
-    yield from textwrap.wrap(gadget.why, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+    yield from textwrap.wrap(gadget.why, WIDTH, initial_indent="    ", subsequent_indent="    ")
     code = "; ".join(map(str, gadget.instructions))
-    yield from textwrap.wrap(code, _WIDTH, initial_indent="      ", subsequent_indent="      ")
+    yield from textwrap.wrap(code, WIDTH, initial_indent="      ", subsequent_indent="      ")
 
 
 @data.register

@@ -4,9 +4,8 @@ import textwrap
 from collections.abc import Iterator
 
 from klosdbg.klos.guess_models import CONFIDENCE, PAPER, Guesses
-from klosdbg.views.base import Style, columns, data, text
+from klosdbg.views.base import WIDTH, Style, columns, data, text
 
-_WIDTH = 80
 _NOTE = (
     "The paper adds 1/16382 + 1/16381 + 1/16380. Three different guesses out of N slots hit with "
     "exactly 3/N; DSOS may be in all free slots of GDT and LDT."
@@ -32,7 +31,7 @@ def _lines(model: Guesses, style: Style) -> Iterator[str]:
     ]
     yield columns(rows, "  ")
     yield from _waits(model)
-    yield textwrap.fill(_NOTE, _WIDTH)
+    yield textwrap.fill(_NOTE, WIDTH)
 
 
 def _inside(holds: bool, style: Style) -> str:

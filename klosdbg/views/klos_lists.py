@@ -12,12 +12,11 @@ from klosdbg.klos.models import (
     ThreadList,
     ThreadState,
 )
-from klosdbg.views.base import Style, columns, data, text, visible_length
+from klosdbg.views.base import WIDTH, Style, columns, data, text, visible_length
 from klosdbg.views.klos import structure_data
 from klosdbg.x86.vectors import vector_name
 
 _FRAME = 4096
-_WIDTH = 80
 _SHORT_NAME = 8
 
 
@@ -31,7 +30,7 @@ def _(model: ProcessList, style: Style) -> str:
 
 
 def _with_note(line: str, note: str) -> str:
-    fits = visible_length(line) + 2 + visible_length(note) <= _WIDTH
+    fits = visible_length(line) + 2 + visible_length(note) <= WIDTH
     return (line + ("  " if fits else "\n      ") + note).rstrip()
 
 

@@ -13,9 +13,8 @@ from klosdbg.klos.models import (
     Outcomes,
     ServiceBench,
 )
-from klosdbg.views.base import Style, columns, data, text
+from klosdbg.views.base import WIDTH, Style, columns, data, text
 
-_WIDTH = 80
 _COLORS = {"pass": "green", "fail": "red", "not-enforced": "yellow"}
 _MECHANISMS = ("trap", "sysenter", "design_a", "design_b")
 _SITUATIONS = ("best", "average", "worst")
@@ -115,11 +114,11 @@ def _asked(answer: MailboxAnswer | None) -> list[str]:
     names = ", ".join(c.field.removeprefix("mailbox.") for c in answer.changes)
     place = answer.changes[0].address
     sentence = f"written to the mailbox near {place:#010x}: {names} ({answer.command})"
-    return [textwrap.fill(sentence, _WIDTH, break_on_hyphens=False)]
+    return [textwrap.fill(sentence, WIDTH, break_on_hyphens=False)]
 
 
 def _wrap(string: str, indent: str) -> str:
-    return textwrap.fill(string, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return textwrap.fill(string, WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 @data.register
@@ -190,7 +189,7 @@ def _limits(sentences: Iterable[str]) -> str:
 
 
 def _limit(sentence: str) -> str:
-    return textwrap.fill(sentence, _WIDTH, initial_indent="- ", subsequent_indent="  ")
+    return textwrap.fill(sentence, WIDTH, initial_indent="- ", subsequent_indent="  ")
 
 
 @data.register

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from klosdbg.klos.dsos_models import Audited, AuditSum, Patched, Relocation, Relocations
-from klosdbg.views.base import Style, columns, data, text
+from klosdbg.views.base import WIDTH, Style, columns, data, text
 from klosdbg.views.findings import finding_data, finding_lines
 from klosdbg.views.klos import structure_data
 from klosdbg.x86.selector import Selector
 
-_WIDTH = 80
 _MOST = 40
 _CAUSES = {
     "boot": "at boot",
@@ -78,7 +77,7 @@ def _verdict(model: Relocations, style: Style) -> str:
 
 def _written(written: tuple[str, ...]) -> Iterator[str]:
     for sentence in written:
-        yield textwrap.fill(f"written: {sentence}", _WIDTH, subsequent_indent="  ")
+        yield textwrap.fill(f"written: {sentence}", WIDTH, subsequent_indent="  ")
 
 
 @data.register

@@ -17,7 +17,7 @@ from klosdbg.models import (
     SymbolInfo,
     Written,
 )
-from klosdbg.views.base import Style, address_data, columns, data, hex64, printable, text
+from klosdbg.views.base import WIDTH, Style, address_data, columns, data, hex64, printable, text
 from klosdbg.x86.disasm import Instruction
 
 _BYTES_A_LINE = 16
@@ -172,7 +172,8 @@ def _(model: BreakpointList, style: Style) -> str:
         for b in model.breakpoints
     ]
     table = columns([("number", "address", "asked for", "hits"), *rows], right="r  r")
-    long = [textwrap.wrap(f"{b.number}: {b.wanted}", 80) for b in model.breakpoints if _is_long(b)]
+    wide = filter(_is_long, model.breakpoints)
+    long = [textwrap.wrap(f"{b.number}: {b.wanted}", WIDTH) for b in wide]
     return "\n".join([table, *(line for lines in long for line in lines), *of_gdb])
 
 

@@ -3,9 +3,8 @@
 import textwrap
 
 from klosdbg.silicon.models import Refused, SiliconReport
-from klosdbg.views.base import Style, address_data, columns, data, text
+from klosdbg.views.base import WIDTH, Style, address_data, columns, data, text
 
-_WIDTH = 80
 _INDENT = "  "
 _BROKEN = {
     "limit": "past the limit {limit:#x}",
@@ -80,7 +79,7 @@ def _followed(refused: Refused) -> str:
 
 def _wrapped(sentence: str) -> list[str]:
     return textwrap.wrap(
-        sentence, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False
+        sentence, WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False
     )
 
 

@@ -3,12 +3,11 @@
 import textwrap
 from collections.abc import Iterator
 
-from klosdbg.views.base import Style, columns, data, hex64, text
+from klosdbg.views.base import WIDTH, Style, columns, data, hex64, text
 from klosdbg.views.descriptors import attributes, based, descriptor_data, is_wide, kind_of
 from klosdbg.x86.descriptor import Descriptor, Empty, Gate, Segment, SystemSegment
 from klosdbg.x86.table import Entry, Ivt, Table
 
-_WIDTH = 80
 _COLORS = {"code": "green", "data": "cyan", "reserved": "red"}
 
 
@@ -78,7 +77,7 @@ def _single(label: str, table: Table, entry: Entry, style: Style, wide: bool) ->
     place = _place(descriptor, table, wide)
     lead = f"{label}  {kind:{width}}  {place}  {descriptor.dpl}  "
     words = ", ".join(_words(table, entry, style))
-    lines = textwrap.wrap(words, _WIDTH - len(lead), break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(words, WIDTH - len(lead), break_on_hyphens=False) or [""]
     padded = painted + " " * (width - len(kind))
     head = f"{label}  {padded}  {place}  {descriptor.dpl}  {lines[0]}".rstrip()
     return "\n".join((head, *(" " * len(lead) + line for line in lines[1:])))
@@ -136,7 +135,7 @@ def _run(table: Table, entry: Entry, style: Style) -> str:
 
 def _joined(label: str, words: str) -> Iterator[str]:
     lead = f"{label}  "
-    lines = textwrap.wrap(words, _WIDTH - len(lead), break_on_hyphens=False)
+    lines = textwrap.wrap(words, WIDTH - len(lead), break_on_hyphens=False)
     yield lead + lines[0]
     yield from (" " * len(lead) + line for line in lines[1:])
 

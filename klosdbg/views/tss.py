@@ -2,11 +2,9 @@
 
 import textwrap
 
-from klosdbg.views.base import Style, columns, data, hex64, text
+from klosdbg.views.base import WIDTH, Style, columns, data, hex64, text
 from klosdbg.x86.iobitmap import IoBitmap, PortAccess
 from klosdbg.x86.tss import Tss
-
-_WIDTH = 80
 
 
 @text.register
@@ -47,7 +45,7 @@ def _ranges(ranges: tuple[tuple[int, int], ...]) -> str:
 
 
 def _wrapped(head: str, string: str) -> str:
-    return textwrap.fill(head + string, _WIDTH, subsequent_indent="  ")
+    return textwrap.fill(head + string, WIDTH, subsequent_indent="  ")
 
 
 @data.register
