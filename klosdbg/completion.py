@@ -8,8 +8,8 @@ from prompt_toolkit.document import Document
 
 from klosdbg.commands import collect
 from klosdbg.commands.base import Arg, Command
-from klosdbg.commands.roles import selector_roles
 from klosdbg.errors import KlosdbgError
+from klosdbg.klos.names import selector_roles
 from klosdbg.read import REGISTERS, read_cpu
 from klosdbg.session import Session
 

@@ -57,7 +57,7 @@ MAY_IMPORT = {
         "running",
     },
     "frontend": {"errors", "session", "views", "commands"},
-    "completion": {"errors", "read", "session", "commands"},
+    "completion": {"errors", "read", "klos", "session", "commands"},
     "shell": {
         "errors",
         "models",
@@ -227,6 +227,14 @@ def test_a_view_that_reads_is_found(tmp_path: Path, source: str) -> None:
     planted = tmp_path / "planted.py"
     planted.write_text(source)
     assert readers(planted)
+
+
+def test_commands_holds_nothing_but_commands() -> None:
+    """What declares none belongs elsewhere."""
+    files = [
+        p for p in (ROOT / "commands").glob("*.py") if p.name not in ("__init__.py", "base.py")
+    ]
+    assert [p.name for p in files if "\n@command(" not in p.read_text()] == []
 
 
 def test_no_file_is_too_long() -> None:

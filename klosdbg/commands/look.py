@@ -3,9 +3,8 @@
 from argparse import ArgumentTypeError, Namespace
 
 from klosdbg.commands.base import arg, command, integer
-from klosdbg.commands.roles import selector_roles
 from klosdbg.errors import CommandError
-from klosdbg.klos.names import slot_names
+from klosdbg.klos.names import selector_roles, slot_names
 from klosdbg.read import (
     read_cpu,
     read_gdt,

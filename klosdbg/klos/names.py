@@ -45,6 +45,12 @@ def slot_names(session: Debuggee, table: str) -> Mapping[int, str]:
     return selector_names(info, table) if info else {}
 
 
+def selector_roles(session: Debuggee) -> dict[str, int]:
+    """Map the roles that KLOS gives to selectors to their values; empty where KLOS is not there."""
+    info = current_info(session)
+    return {role: getattr(info, name) for role, name in ROLES.items()} if info else {}
+
+
 def current_info(session: Debuggee) -> KlosInfo | None:
     """Read ``klos_info`` by its symbol, once a stop; None where it is not there."""
     if session.symbols is None or session.symbols.address(SYMBOL) is None:
