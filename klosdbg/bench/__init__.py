@@ -1,0 +1,1 @@
+"""klosdbg's own speed, as ratios within one run."""

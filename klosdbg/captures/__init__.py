@@ -1,0 +1,1 @@
+"""What a session packs for somebody else: written, opened, compared, reported."""

@@ -1,0 +1,1 @@
+"""What an event is: the model, its JSON, expressions and filters over it, other programs' forms."""

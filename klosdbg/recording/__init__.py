@@ -1,0 +1,1 @@
+"""How events come: where stubs and handlers are, and the recorders that watch them."""

@@ -1,0 +1,1 @@
+"""Running the guest against the rules of hardware."""
