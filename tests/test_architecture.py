@@ -1,6 +1,7 @@
 """The dependency rule of ARCHITECTURE.md, read off the imports."""
 
 import ast
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -241,3 +242,10 @@ def test_no_file_is_too_long() -> None:
     """Files stay short enough to be read at once."""
     for path in [*FILES, *ROOT.parent.glob("guest/**/*.[chS]"), *ROOT.parent.glob("tests/**/*.py")]:
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+@pytest.mark.xdist_group("together")
+def test_tests_of_a_group_stay_together(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist takes groups from the end of names; where it cannot, guests boot twice."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@together")
