@@ -62,10 +62,10 @@ def test_a_recorder_of_the_served_session() -> None:
 
 def test_a_recorder_of_the_clients_own() -> None:
     with serving(*READY) as path:
-        said = gdb(path, "monitor klos events start --stopping", "break event_timer", "c", "c", "c",
-                   "monitor klos events stop", "monitor klos events show --json", "stepi",
-                   image=KLOS)  # fmt: skip
-    assert stops(said) == ["hit Breakpoint 1"] * 3
+        said = gdb(path, "tbreak thread_sleep_ticks", "c", "monitor klos events start --stopping",
+                   "break event_timer", "c", "c", "c", "monitor klos events stop",
+                   "monitor klos events show --json", "stepi", image=KLOS)  # fmt: skip
+    assert stops(said) == ["hit Breakpoint 2"] * 3
     found = list(events(said))
     assert [event["vector"] for event in found].count(TIMER) == 3
     assert SLEEP in {event["vector"] for event in found}
