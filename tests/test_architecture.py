@@ -142,14 +142,14 @@ def unused_grants(files: Iterable[Path]) -> set[tuple[str, str]]:
 def reached(path: Path) -> dict[str, str]:
     """Map each module that a file imports, in any depth, to the one that imports it."""
     found: dict[str, str] = {}
-    todo = [(path, path.name)]
-    while todo:
-        importer, importer_name = todo.pop()
+    unread = [(path, path.name)]
+    while unread:
+        importer, importer_name = unread.pop()
         for name in imports(importer):
             module = ROOT.parent.joinpath(*name.split(".")).with_suffix(".py")
             if name.startswith("klosdbg.") and module.exists() and name not in found:
                 found[name] = importer_name
-                todo.append((module, name))
+                unread.append((module, name))
     return found
 
 
