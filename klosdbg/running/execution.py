@@ -134,9 +134,6 @@ def _let_look(session: Session) -> StopEvent | None:
     event = session.control.interrupt()
     if event.reason != "interrupt":
         return event
-    linear = read_cpu(session.target).linear_pc
-    if linear in session.awaited or any(b.address == linear for b in session.breakpoints):
-        return replace(event, reason="breakpoint")
     if session.tracer is not None:
         session.tracer.handle(event)
     session.control.resume()

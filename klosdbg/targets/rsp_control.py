@@ -103,8 +103,18 @@ class RspControl:
             self._stub.link.send_interrupt()
             if not self._stub.link.wait_stop(REPLY_TIMEOUT):
                 raise TargetLost(f"the guest did not stop in {REPLY_TIMEOUT:g} s: is QEMU hung?")
-            return self._take_stop()
+            return self._or_breakpoint(self._take_stop())
         return self.wait(0)
+
+    def _or_breakpoint(self, event: StopEvent) -> StopEvent:
+        """Tell of the breakpoint where QEMU tells of the interrupt that came together with it.
+
+        The next ``resume`` would step off it, and nobody would have heard of it.
+        """
+        interrupted = event.reason == "interrupt" and not self._stepping
+        if interrupted and self._armed and self._read_cpu().linear_pc in self._armed:
+            self._last = StopEvent("breakpoint", _SIGTRAP)
+        return self._last
 
     def insert(self, address: int) -> None:
         """Set a breakpoint at a linear address; setting it twice counts twice."""

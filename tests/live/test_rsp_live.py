@@ -195,6 +195,22 @@ def test_memory_is_read_by_the_monitor_where_no_file_can_be_shared(target: Targe
     assert QmpMemory(qmp, Unshared(), "physical").read(CODE_BASE, 100) == code
 
 
+def test_a_breakpoint_is_told_though_an_interrupt_comes_with_it(target: Target) -> None:
+    """There are as many stops as the handler ran times, however often they meet."""
+    run_to(target, "loop")
+    control(target).insert(symbols()["tick"])
+    before, told = value(target, "ticks"), 0
+    for _ in range(500):
+        control(target).resume()
+        try:
+            event = control(target).wait(0.001)
+        except TargetTimeout:
+            event = control(target).interrupt()
+        told += event.reason == "breakpoint"
+    is_at = target.registers.read().linear_pc == symbols()["tick"]
+    assert told == value(target, "ticks") - before + is_at
+
+
 def test_an_interrupt_stops_and_a_second_one_does_no_harm(target: Target) -> None:
     run_to(target, "loop")
     control(target).resume()

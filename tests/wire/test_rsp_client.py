@@ -252,8 +252,8 @@ def test_a_breakpoint_under_the_program_counter_is_stepped_off(start: Start) -> 
     ports.control.remove(LINEAR_PC)
     ports.control.resume()
     assert ports.control.running
-    ports.control.interrupt()
-    assert stub.requests[-6:] == [b"g", b"s", b"g", b"Z0,101000,1", b"c", b"\x03"]
+    assert stub.requests[-5:] == [b"g", b"s", b"g", b"Z0,101000,1", b"c"]
+    assert ports.control.interrupt() == StopEvent("breakpoint", 5)
 
 
 def test_leaving_the_breakpoint_that_just_stopped_it_asks_for_no_hidden_state(start: Start) -> None:
