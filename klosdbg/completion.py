@@ -9,7 +9,6 @@ from prompt_toolkit.document import Document
 from klosdbg.commands import collect
 from klosdbg.commands.base import Arg, Command
 from klosdbg.errors import KlosdbgError
-from klosdbg.klos.names import selector_roles
 from klosdbg.read import REGISTERS, read_cpu
 from klosdbg.session import Session
 
@@ -64,7 +63,7 @@ class ShellCompleter(Completer):
     def _selectors(self) -> set[str]:
         try:
             segments = read_cpu(self._session.target).segments
-            roles = selector_roles(self._session)
+            roles = self._session.system.selector_roles
         except KlosdbgError:
             return set()
         values = {f"{s.selector:#x}" for s in segments.values() if s.selector}

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost
-from klosdbg.klos.cache import StopCache
 from klosdbg.ports import RunControl, Symbols, Target
+from klosdbg.stop_cache import StopCache
+from klosdbg.system import UNKNOWN, System
+from klosdbg.systems import find_system
 
 if TYPE_CHECKING:
     from klosdbg.bench.measure import Loop, TracedGuest
@@ -165,6 +167,39 @@ class Session:
             return self.target
         finally:
             self._shown_target = shown
+
+    @property
+    def system(self) -> System:
+        """What is known of the system that the guest runs: found anew at each stop that asks.
+
+        A reset, or a guest that has booted meanwhile, cannot be missed so.
+        """
+        if self._target is None:
+            return UNKNOWN
+        target, symbols = self.target, self.symbols
+        try:
+            cpu = target.registers.read()
+        except KlosdbgError:
+            return UNKNOWN
+        return self.stop_cache.get(cpu, "system", lambda: find_system(target, symbols))
+
+    def search_system(self) -> System:
+        """Tell what is known of the guest's system, searching all memory for it if need be."""
+        known = self.system
+        return find_system(self.target, self.symbols, search=True) if known is UNKNOWN else known
+
+    def system_of(self, target: Target) -> System:
+        """Tell what is known of another target's system, by the same symbols."""
+        return find_system(target, self.symbols)
+
+    @property
+    def process(self) -> str | None:
+        """The name of the process or task that runs, read once a stop; None where none is known."""
+        who_runs = self.system.who_runs
+        if who_runs is None:
+            return None
+        runs = self.stop_cache.get(self.target.registers.read(), "who_runs", who_runs)
+        return runs.name if runs else None
 
     @property
     def snapshots(self) -> "Mapping[int, Snapshot]":

@@ -16,7 +16,6 @@ from klosdbg.commands import collect
 from klosdbg.completion import ShellCompleter
 from klosdbg.errors import KlosdbgError, TargetLost
 from klosdbg.frontend import Frontend
-from klosdbg.klos.processes import current_name
 from klosdbg.models import Stop
 from klosdbg.read import read_cpu
 from klosdbg.running.execution import passes, stop_here
@@ -167,7 +166,7 @@ def _standing(session: Session) -> Fragments:
         if session.target.control and session.control.running:
             return [("ansigreen", "running")]
         cpu = read_cpu(session.target)
-        process = current_name(session)
+        process = session.process
     except TargetLost:
         return [("ansired", "lost")]
     except KlosdbgError:

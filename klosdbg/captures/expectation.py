@@ -7,16 +7,27 @@ from klosdbg.captures.models import Expectation
 from klosdbg.events.event import Event
 from klosdbg.events.expression import parse_expression
 from klosdbg.klos.find import find_by_symbol
-from klosdbg.klos.names import Debuggee
-from klosdbg.klos.processes import current_name
+from klosdbg.ports import Symbols, Target
 from klosdbg.read import REGISTERS, read_cpu, read_register
 
 _OWN = ("events", "relocations", "console", "symbol", "process", "cpl")
 _SHOWN = 60
 
 
-class Recorded(Debuggee, Protocol):
+class Recorded(Protocol):
     """What this module needs of a session."""
+
+    @property
+    def target(self) -> Target:
+        """The target, or a ``CommandError``."""
+
+    @property
+    def symbols(self) -> Symbols | None:
+        """The symbols, where there are any."""
+
+    @property
+    def process(self) -> str | None:
+        """The name of the process that runs, where it is known."""
 
     @property
     def events(self) -> Sequence[Event]:
@@ -50,7 +61,7 @@ def _value(session: Recorded, name: str) -> object:
         raw = target.read_console() if target.read_console else b""
         return raw.decode("utf-8", "replace")
     if name == "process":
-        return current_name(session)
+        return session.process
     if name in ("symbol", "cpl"):
         cpu = read_cpu(target)
         return session.symbol(cpu.linear_pc) if name == "symbol" else cpu.cpl

@@ -146,7 +146,7 @@ def _exported(session: Session, form: str) -> str:
 
     if session.opened is None:
         raise CommandError("a report is made of an open capture: 'klosdbg open FILE'")
-    return report_page(gather(session.opened, session.symbols))
+    return report_page(gather(session.opened, session.symbols, session.system_of))
 
 
 def start_capture(
@@ -190,7 +190,7 @@ def _report(session: Session, capture: Capture, ended: str) -> bytes:
     bundle = open_bundle(directory_members(capture.directory), unfinished=True)
     bundle.damage.clear()
     bundle.manifest = replace(bundle.manifest, ended=ended)
-    facts = gather(Opened(capture.path.name, bundle), session.symbols)
+    facts = gather(Opened(capture.path.name, bundle), session.symbols, session.system_of)
     return report_page(facts).encode()
 
 

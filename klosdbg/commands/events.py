@@ -17,7 +17,6 @@ from klosdbg.running.events import (
     expression_of,
     filter_of,
     follow,
-    own_names_of,
     record,
     start_tracer,
     stop_tracer,
@@ -165,7 +164,7 @@ def _require_number(session: Session, args: Namespace) -> None:
 
 
 def _wanted(session: Session, args: Namespace) -> list[Event]:
-    wanted, names = filter_of(session, args), own_names_of(session)
+    wanted, names = filter_of(session, args), session.system.vector_names
     recorded = [with_name(event, names) for event in _recorded(session)]
     found = [event for event in recorded if wanted.wants(event)]
     if not found:

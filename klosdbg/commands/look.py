@@ -4,7 +4,6 @@ from argparse import ArgumentTypeError, Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError
-from klosdbg.klos.names import selector_roles, slot_names
 from klosdbg.read import (
     read_cpu,
     read_gdt,
@@ -41,12 +40,12 @@ def sregs(session: Session, _args: Namespace) -> object:
 
 @command("gdt", "show the GDT, or one entry", _INDEX, _ALL, example="gdt 3", reads=True)
 def gdt(session: Session, args: Namespace) -> object:
-    return _chosen(read_gdt(session.target, slot_names(session, "gdt")), args)
+    return _chosen(read_gdt(session.target, session.system.slot_names("gdt")), args)
 
 
 @command("ldt", "show the LDT, or one entry", _INDEX, _ALL, example="ldt --all", reads=True)
 def ldt(session: Session, args: Namespace) -> object:
-    return _chosen(read_ldt(session.target, slot_names(session, "ldt")), args)
+    return _chosen(read_ldt(session.target, session.system.slot_names("ldt")), args)
 
 
 @command(
@@ -81,7 +80,7 @@ def ivt(session: Session, _args: Namespace) -> object:
 def sel(session: Session, args: Namespace) -> object:
     value = _selector(session, args.selector)
     table = "ldt" if value & 4 else "gdt"
-    return read_selector(session.target, value, slot_names(session, table).get(value >> 3))
+    return read_selector(session.target, value, session.system.slot_names(table).get(value >> 3))
 
 
 @command("tss", "show the current TSS, and the ports that it allows", example="tss", reads=True)
@@ -127,7 +126,7 @@ def _selector(session: Session, wanted: str) -> int:
     cpu = read_cpu(session.target)
     if wanted.lower() in cpu.segments:
         return cpu.segments[wanted.lower()].selector
-    role = selector_roles(session).get(wanted.lower())
+    role = session.system.selector_roles.get(wanted.lower())
     return role if role is not None else _written_selector(wanted)
 
 

@@ -74,7 +74,7 @@ def _scope(session: Session, args: Namespace) -> Scope:
     if args.range and args.process:
         raise UsageError("silicon: one of --range and --process")
     if args.process:
-        return InProcess(session.target, session.symbols, args.process)
+        return InProcess(session.target, session.search_system(), args.process)
     if not args.range:
         return Everywhere()
     first, last = (_address(session, wanted) for wanted in args.range)

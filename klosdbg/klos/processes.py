@@ -7,7 +7,6 @@ from klosdbg.klos.abi import KlosFrame, KlosInfo, KlosProcess, KlosThread
 from klosdbg.klos.constants import Frame, State
 from klosdbg.klos.find import booted_klos, read_array, read_numbers, read_one, try_read
 from klosdbg.klos.models import FrameUse, MemoryUse, ProcessList, ThreadList, ThreadState
-from klosdbg.klos.names import Debuggee, current_info
 from klosdbg.ports import Symbols, Target
 from klosdbg.x86.cpu import Cpu
 
@@ -66,21 +65,6 @@ def _context(target: Target, thread: KlosThread) -> KlosFrame | None:
         return read_one(target, thread.context, KlosFrame) if thread.context else None
     except KlosdbgError:
         return None
-
-
-def current_name(session: Debuggee) -> str | None:
-    """Name the current process, read once a stop; None where KLOS has no symbols or none runs."""
-    info = current_info(session)
-    if info is None:
-        return None
-    cpu = session.target.registers.read()
-    return session.stop_cache.get(cpu, "current_name", lambda: _name(session.target, info))
-
-
-def _name(target: Target, info: KlosInfo) -> str | None:
-    processes = try_read(target, info.processes, KlosProcess, "processes")
-    running = (p.name for p in processes if p.pid == info.current_pid and p.state)
-    return next(running, None)
 
 
 def read_frames(target: Target, symbols: Symbols | None) -> MemoryUse:

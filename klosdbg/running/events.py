@@ -11,8 +11,6 @@ from klosdbg.events.expression import Expression, parse_expression
 from klosdbg.events.filters import EventFilter
 from klosdbg.events.tree import EventHeading, EventRow
 from klosdbg.interrupts import interrupts_deferred
-from klosdbg.klos.find import find_by_symbol
-from klosdbg.klos.vectors import own_names
 from klosdbg.models import Stop
 from klosdbg.read import resolve_code
 from klosdbg.recording.models import End, Finished, Recorded
@@ -58,15 +56,6 @@ def check_number(args: Namespace) -> None:
         raise UsageError("-n: at least one event")
 
 
-def own_names_of(session: Session) -> dict[int, str]:
-    """Name the vectors that the guest's system names; empty where it is no KLOS with symbols."""
-    try:
-        found = find_by_symbol(session.target, session.symbols)
-    except KlosdbgError:
-        return {}
-    return own_names(found.info) if found else {}
-
-
 def expression_of(text: str | None) -> Expression | None:
     """Parse the condition that an option holds."""
     return None if text is None else parse_expression(text)
@@ -109,7 +98,7 @@ def start_tracer(session: Session, args: Namespace, kind: Recorder | None) -> Tr
     wanted = filter_of(session, args)
     check_number(args)
     source = make_source(session.target, session.symbols, kind, wanted)
-    tracer = Tracer(source, wanted, args.number, session.add_event, own_names_of(session))
+    tracer = Tracer(source, wanted, args.number, session.add_event, session.system.vector_names)
     session.events = []
     session.tracer = tracer
     return tracer

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.errors import CommandError, MemoryFault, TargetTimeout
-from klosdbg.klos.names import current_info
 from klosdbg.models import Stop
 from klosdbg.ports import StopEvent
 from klosdbg.read import read_cpu, read_instructions
@@ -226,11 +225,10 @@ def step_over(session: Session) -> Stop:
 
 
 def _ends_event(session: Session, instruction: Instruction) -> bool:
-    """Tell whether this is the far call that ends a KLOS event, which never comes back to it."""
+    """Tell whether this is the far call that ends an event, which never comes back to it."""
     if instruction.mnemonic != "lcall" or instruction.raw[0] != _FAR_CALL:
         return False
-    info = current_info(session)
-    return info is not None and int.from_bytes(instruction.raw[-2:], "little") == info.gate_selector
+    return int.from_bytes(instruction.raw[-2:], "little") == session.system.event_gate
 
 
 def _step_out_of_core(session: Session) -> Stop:

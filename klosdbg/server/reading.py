@@ -13,7 +13,7 @@ from klosdbg.server.hub import Hub
 from klosdbg.server.osdata import osdata
 from klosdbg.server.registers import Described, cpu_values
 from klosdbg.server.thread_memory import read_as_thread
-from klosdbg.server.threads import frame_values
+from klosdbg.server.threads import saved_values
 from klosdbg.wire.rsp_requests import MemoryRequest, parse_memory
 
 _MOST_BYTES = PACKET_SIZE // 2
@@ -28,8 +28,8 @@ class BadRequest(Exception):
 def values(hub: Hub, client: Client) -> dict[str, int]:
     """Read the registers of the thread that a client has chosen, by name."""
     thread = hub.thread(client)
-    if thread.frame is not None:
-        return frame_values(client.session.target, thread.frame, hub.layout, client.linear_pc)
+    if thread.saved is not None:
+        return saved_values(client.session.target, thread.saved, hub.layout, client.linear_pc)
     if thread.cpu is not None:
         return cpu_values(thread.cpu, {}, hub.layout, client.linear_pc)
     target = client.session.target

@@ -26,7 +26,7 @@ def describe_region(hub: Hub, client: Client, payload: bytes) -> bytes:
     target = client.session.target
     thread = hub.thread(client)
     cpu = thread.cpu or read_cpu(target)
-    paging = paging_of(cpu, thread.frame.cr3 if thread.frame else None)
+    paging = paging_of(cpu, thread.saved["cr3"] if thread.saved else None)
     if paging is None:
         return _region(0, top, "rwx")
     if target.physical is None:

@@ -13,7 +13,7 @@ def read_as_thread(target: Target, thread: GuestThread, address: int, size: int)
     """Read as much as is mapped from ``address`` on; None where the processor's own view serves."""
     here = read_cpu(target)
     cpu = thread.cpu or here
-    paging = paging_of(cpu, thread.frame.cr3 if thread.frame else None)
+    paging = paging_of(cpu, thread.saved["cr3"] if thread.saved else None)
     if target.physical is None or paging == paging_of(here):
         return None
     if paging is None:

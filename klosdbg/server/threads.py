@@ -1,14 +1,9 @@
-"""KLOS's threads as a client's threads: names, and registers from their saved contexts."""
+"""The guest's threads as a client's: names, and the saved registers of those that wait."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from klosdbg.errors import CommandError, KlosdbgError
-from klosdbg.klos.abi import KlosFrame
-from klosdbg.klos.constants import State, Wait, label
-from klosdbg.klos.find import find_by_symbol
-from klosdbg.klos.models import ThreadState
-from klosdbg.klos.processes import read_threads
 from klosdbg.ports import Target
 from klosdbg.read import read_cpu, read_selector
 from klosdbg.server.registers import Layout, attributes, table_values
@@ -17,11 +12,10 @@ from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Segment
 
 PROCESSOR = 0x7FFF
-"""The thread that stands for the processor while no thread of KLOS runs on it."""
+"""The thread that stands for the processor while no thread of the system runs on it."""
 ALONE = 1
-"""The same where there are no threads of KLOS to show."""
+"""The same where the system has no threads to show."""
 
-_FRAME_REGISTERS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eflags")
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
 
 
@@ -29,25 +23,25 @@ _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
 class GuestThread:
     """A thread as a client sees it.
 
-    One with a ``frame`` waits, one with a ``cpu`` runs on another processor than the one that
-    stopped; the one without either is what that processor executes.
+    One with ``saved`` registers waits, one with a ``cpu`` runs on another processor than the one
+    that stopped; the one without either is what that processor executes.
     """
 
     number: int
     name: str
     state: str
-    frame: KlosFrame | None = None
+    saved: Mapping[str, int] | None = None
     cpu: Cpu | None = None
 
     @property
     def stopped(self) -> bool:
         """Tell whether its registers are those of the processor that stopped."""
-        return self.frame is None and self.cpu is None
+        return self.saved is None and self.cpu is None
 
 
 def read_guest_threads(session: Session, shown: bool) -> list[GuestThread]:
-    """List the threads, the running one first; the processors where KLOS has none to show."""
-    found = _klos_threads(session) if shown else []
+    """List the threads, the running one first; the processors where the system has none to show."""
+    found = _system_threads(session) if shown else []
     if not found and session.target.processors is not None:
         return _processors(*session.target.processors())
     running = [thread for thread in found if thread.stopped]
@@ -66,37 +60,26 @@ def _processors(stopped: int, cpus: Sequence[Cpu]) -> list[GuestThread]:
     return [first, *others]
 
 
-def _klos_threads(session: Session) -> list[GuestThread]:
+def _system_threads(session: Session) -> list[GuestThread]:
+    read_threads = session.system.threads
+    if read_threads is None:
+        return []
     try:
-        klos = find_by_symbol(session.target, session.symbols)
-        if klos is None or not klos.booted:
-            return []
-        states = read_threads(session.target, session.symbols).threads
+        return [GuestThread(t.number, t.name, t.doing, t.saved) for t in read_threads()]
     except KlosdbgError:
         return []
-    return [_thread(state) for state in states if state.current or state.frame is not None]
 
 
-def _thread(state: ThreadState) -> GuestThread:
-    thread = state.thread
-    doing = (
-        label(Wait, thread.wait) if thread.state == State.BLOCKED else label(State, thread.state)
-    )
-    frame = None if state.current else state.frame
-    return GuestThread(thread.tid, state.process, f"process {thread.pid}, {doing}", frame)
-
-
-def frame_values(
-    target: Target, frame: KlosFrame, layout: Layout, linear_pc: bool
+def saved_values(
+    target: Target, saved: Mapping[str, int], layout: Layout, linear_pc: bool
 ) -> dict[str, int]:
-    """Name the registers of a thread's saved context; hidden parts are those of a load today."""
-    values = {name: getattr(frame, name) for name in _FRAME_REGISTERS}
-    values |= {"cr3": frame.cr3, "cpl": frame.cs & 3, "eip_offset": frame.eip}
+    """Name the registers of a thread that waits; hidden parts are those of a load today."""
+    values = dict(saved) | {"cpl": saved["cs"] & 3, "eip_offset": saved["eip"]}
     values |= table_values(read_cpu(target))
     for name in _SEGMENTS:
-        values |= _segment_values(target, name, getattr(frame, name) & 0xFFFF)
+        values |= _segment_values(target, name, saved[name])
     base = values.get("cs_base", 0) if linear_pc else 0
-    values[layout.pc] = frame.eip + base & 0xFFFF_FFFF
+    values[layout.pc] = saved["eip"] + base & 0xFFFF_FFFF
     return values
 
 

@@ -1,15 +1,13 @@
 """What part of the guest's instructions a run is about, and how to stop where that begins."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from klosdbg.errors import CommandError
-from klosdbg.klos.abi import KlosProcess
-from klosdbg.klos.constants import State
-from klosdbg.klos.find import booted_klos, read_array
-from klosdbg.klos.processes import read_threads
 from klosdbg.ports import Symbols, Target
 from klosdbg.read import read_cpu
 from klosdbg.recording.stop_registers import QuickRegisters
+from klosdbg.system import System, SystemProcess
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.disasm import disassemble
 
@@ -88,14 +86,16 @@ class InRange:
 
 
 class InProcess:
-    """What a process of KLOS executes, the OS in its address space included.
+    """What a process executes, the OS in its address space included.
 
-    While it does not run, its threads' saved contexts say where it goes on.
+    While it does not run, the saved registers of its threads say where it goes on.
+    ``CommandError`` where the system has no processes, or none or several of that name or number.
     """
 
-    def __init__(self, target: Target, symbols: Symbols | None, wanted: str) -> None:
-        self._target, self._symbols = target, symbols
-        self._process = _find(target, symbols, wanted)
+    def __init__(self, target: Target, system: System, wanted: str) -> None:
+        self._registers = QuickRegisters(target)
+        self._read_threads = system.threads
+        self._process = _find(system, wanted)
 
     def holds(self, cpu: Cpu) -> bool:
         """Tell whether the process's address space is in use."""
@@ -106,22 +106,22 @@ class InProcess:
 
     def entries(self) -> set[int]:
         """List where its threads go on; raise ``CommandError`` once it has ended."""
-        registers = QuickRegisters(self._target)
-        threads = read_threads(self._target, self._symbols).threads
-        frames = [t.frame for t in threads if t.thread.pid == self._process.pid and t.frame]
-        if not frames:
+        threads = self._read_threads() if self._read_threads else ()
+        waiting = [t.saved for t in threads if t.pid == self._process.pid and t.saved]
+        if not waiting:
             name = self._process.name
             raise CommandError(f"process {name} has no thread to go on: it has ended (see 'ps')")
-        return {registers.place(f.cs, f.eip, f.eflags, real=False).linear for f in frames}
+        return {self._goes_on(saved) for saved in waiting}
+
+    def _goes_on(self, saved: Mapping[str, int]) -> int:
+        place = self._registers.place(saved["cs"], saved["eip"], saved["eflags"], real=False)
+        return place.linear
 
 
-def _find(target: Target, symbols: Symbols | None, wanted: str) -> KlosProcess:
-    info = booted_klos(target, symbols).info
-    alive = [
-        process
-        for process in read_array(target, info.processes, KlosProcess, "processes")
-        if process.state not in (State.FREE, State.ENDED)
-    ]
+def _find(system: System, wanted: str) -> SystemProcess:
+    if system.processes is None:
+        raise CommandError("no processes are known here: KLOS has to have booted ('ps')")
+    alive = system.processes()
     found = [process for process in alive if wanted in (process.name, str(process.pid))]
     if len(found) == 1:
         return found[0]

@@ -7,9 +7,8 @@ import pytest
 from klosdbg.klos.constants import Event, Frame, flag_labels, label
 from klosdbg.klos.find import find_klos
 from klosdbg.klos.models import MailboxAnswer, Measured, NativeBench, ServiceBench
-from klosdbg.klos.names import slot_names
 from klosdbg.klos.outcomes import clock, read_bench, read_outcomes
-from klosdbg.klos.processes import current_name, read_frames, read_processes, read_threads
+from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
 from klosdbg.ports import Target
 from klosdbg.session import Session
@@ -112,7 +111,7 @@ def test_slots_have_roles() -> None:
     """The GDT's and the LDT's slots are named by the selectors; reads happen once a stop."""
     frozen = target()
     opened = session(frozen)
-    assert slot_names(opened, "gdt") == {
+    assert opened.system.slot_names("gdt") == {
         1: "core_code",
         2: "core_data",
         3: "csos",
@@ -124,11 +123,11 @@ def test_slots_have_roles() -> None:
     }
     assert isinstance(frozen.linear, Memory)
     before = frozen.linear.reads
-    assert slot_names(opened, "ldt") == {10: "dsos"}
+    assert opened.system.slot_names("ldt") == {10: "dsos"}
     assert frozen.linear.reads == before
     assert isinstance(frozen.registers, Registers)
     frozen.registers.cpu = cpu()
-    assert slot_names(opened, "ldt") == {10: "dsos"}
+    assert opened.system.slot_names("ldt") == {10: "dsos"}
     assert frozen.linear.reads == before + 1
 
 
@@ -137,21 +136,21 @@ def test_other_guests_have_no_roles() -> None:
     frozen = target()
     opened = session(frozen)
     opened.symbols = None
-    assert slot_names(opened, "gdt") == {}
-    assert current_name(opened) is None
+    assert opened.system.slot_names("gdt") == {}
+    assert opened.process is None
     assert isinstance(frozen.linear, Memory)
     assert frozen.linear.reads == 0
-    assert slot_names(session(target(bytearray(0x200000))), "gdt") == {}
-    assert slot_names(Session(symbols=symbols()), "gdt") == {}
+    assert session(target(bytearray(0x200000))).system.slot_names("gdt") == {}
+    assert Session(symbols=symbols()).system.slot_names("gdt") == {}
 
 
 def test_the_current_process_has_a_name() -> None:
     """It is read once a stop, and absent where no process has the number."""
     opened = session(target())
-    assert current_name(opened) == "talk"
+    assert opened.process == "talk"
     memory = ram()
     memory[place("processes") + 128 + 20 - OS_BASE] = 77
-    assert current_name(session(target(memory))) is None
+    assert session(target(memory)).process is None
 
 
 def test_self_tests() -> None:

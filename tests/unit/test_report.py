@@ -21,6 +21,7 @@ from klosdbg.events.document import event_data, event_of
 from klosdbg.events.event import Event, Place, Resumed, Spent, Time
 from klosdbg.events.export import export_csv, export_json, export_perfetto
 from klosdbg.session import Session
+from klosdbg.system import UNKNOWN
 from klosdbg.targets.capture import open_capture
 from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS
 from klosdbg.x86.table import decode_table
@@ -89,7 +90,7 @@ class Page(HTMLParser):
 
 def test_it_loads_nothing_and_runs_nothing(capture: Opened) -> None:
     """No script, no link that leaves the page, no handler; what a guest says is text."""
-    shown = report_page(gather(capture, None))
+    shown = report_page(gather(capture, None, lambda _target: UNKNOWN))
     page = Page(shown)
     assert set(page.tags) & {"script", "img", "link", "iframe", "object", "embed", "form"} == set()
     assert [link for link in page.links if not link.startswith("#")] == []
@@ -103,7 +104,7 @@ def test_it_loads_nothing_and_runs_nothing(capture: Opened) -> None:
 
 def test_it_says_what_happened_in_five_lines(capture: Opened) -> None:
     """Five lines, a timeline, the events, the relocations and what was expected."""
-    shown = report_page(gather(capture, None))
+    shown = report_page(gather(capture, None, lambda _target: UNKNOWN))
     assert Page(shown.split("<nav>")[0]).tags.count("li") == 5
     assert 'aria-label="timeline of the events"' in shown
     assert "39 events: 20 × #PF" in shown
@@ -114,7 +115,9 @@ def test_it_says_what_happened_in_five_lines(capture: Opened) -> None:
 def test_an_empty_capture_has_a_report(tmp_path: Path) -> None:
     """What is not there is left out."""
     path = record(tmp_path / "bug.klos", lines=0).finish({}, "stopped")
-    shown = report_page(gather(Opened("bug.klos", open_capture(path)), None))
+    shown = report_page(
+        gather(Opened("bug.klos", open_capture(path)), None, lambda _target: UNKNOWN)
+    )
     assert "No events were recorded." in shown
     assert "timeline of the events" not in shown
 
@@ -125,14 +128,18 @@ def test_a_long_recording_has_a_bounded_report(tmp_path: Path) -> None:
     for seq in range(1, 10_001):
         recording.line(EVENTS, event_data(event(seq)))
     opened = Opened("bug.klos", open_capture(recording.finish({}, "stopped")))
-    shown = report_page(gather(opened, None))
+    shown = report_page(gather(opened, None, lambda _target: UNKNOWN))
     assert len(shown) < 3 << 20
     assert "250 at either end of 10000 are listed" in shown
 
 
 def test_it_fits_a_narrow_window(capture: Opened) -> None:
     """Links break between one another; what is wider has a box of its own that scrolls."""
-    nav = report_page(gather(capture, None)).partition("<nav>")[2].partition("</nav>")[0]
+    nav = (
+        report_page(gather(capture, None, lambda _target: UNKNOWN))
+        .partition("<nav>")[2]
+        .partition("</nav>")[0]
+    )
     assert nav.count("<a ") == nav.count("</a> <a ") + 1 > 1
     assert "nowrap" not in next(line for line in STYLE.splitlines() if line.startswith("nav a"))
 

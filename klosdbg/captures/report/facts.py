@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from klosdbg.captures.difference import compare
@@ -10,10 +10,9 @@ from klosdbg.captures.models import Difference
 from klosdbg.captures.opened import Opened, Snapshot, snapshot_target
 from klosdbg.errors import KlosdbgError
 from klosdbg.events.event import Event
-from klosdbg.klos.find import find_by_symbol
-from klosdbg.klos.names import selector_names
 from klosdbg.ports import Symbols, Target
 from klosdbg.read import read_cpu, read_gdt, read_iomap, read_ldt
+from klosdbg.system import System
 from klosdbg.wire.bundle import Line, Manifest
 from klosdbg.x86.iobitmap import IoBitmap
 from klosdbg.x86.table import Table
@@ -57,7 +56,7 @@ class Facts:
         return names.most_common()
 
 
-def gather(opened: Opened, symbols: Symbols | None) -> Facts:
+def gather(opened: Opened, symbols: Symbols | None, system_of: Callable[[Target], System]) -> Facts:
     """Read what a report shows; what cannot be read is left out."""
     snapshots = list(_readable(opened))
     last = snapshots[-1] if snapshots else None
@@ -69,7 +68,7 @@ def gather(opened: Opened, symbols: Symbols | None) -> Facts:
         relocations=tuple(opened.relocations),
         notes=tuple(opened.notes),
         moments=tuple(_moment(s, symbols) for s in snapshots),
-        tables=tuple(_tables(target, symbols)) if target else (),
+        tables=tuple(_tables(target, system_of(target))) if target else (),
         iomap=_iomap(target) if target else None,
         differences=tuple(_differences(opened, snapshots, symbols)),
         console=opened.bundle.console[-_MOST_CONSOLE:].decode("utf-8", "replace"),
@@ -92,11 +91,10 @@ def _moment(snapshot: Snapshot, symbols: Symbols | None) -> Moment:
     return Moment(snapshot.number, snapshot.why, snapshot.seconds, cs, cpu.eip, symbol)
 
 
-def _tables(target: Target, symbols: Symbols | None) -> Iterator[Table]:
-    klos = find_by_symbol(target, symbols)
+def _tables(target: Target, system: System) -> Iterator[Table]:
     for read, kind in ((read_gdt, "gdt"), (read_ldt, "ldt")):
         try:
-            yield read(target, selector_names(klos.info, kind) if klos else None)
+            yield read(target, system.slot_names(kind))
         except KlosdbgError:
             continue
 
