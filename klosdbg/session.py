@@ -185,12 +185,11 @@ class Session:
 
     def search_system(self) -> System:
         """Tell what is known of the guest's system, searching all memory for it if need be."""
-        known = self.system
-        return find_system(self.target, self.symbols, search=True) if known is UNKNOWN else known
+        return self.system_of(self.target)
 
     def system_of(self, target: Target) -> System:
-        """Tell what is known of another target's system, by the same symbols."""
-        return find_system(target, self.symbols)
+        """Tell what is known of a target's system, searching all its memory for it if need be."""
+        return find_system(target, self.symbols, search=True)
 
     @property
     def process(self) -> str | None:

@@ -20,12 +20,12 @@ MAY_IMPORT = {
     "ports": {"x86"},
     "wire": {"errors", "x86"},
     "read": {"errors", "x86", "models", "ports"},
-    "system": {"x86"},
+    "system": {"x86", "ports", "recording"},
     "stop_cache": {"x86"},
-    "klos": {"errors", "x86", "ports", "read", "system"},
+    "klos": {"errors", "x86", "ports", "read", "events", "recording", "system"},
     "systems": {"ports", "system", "klos"},
     "events": {"errors", "x86"},
-    "recording": {"errors", "interrupts", "x86", "models", "ports", "read", "klos", "events"},
+    "recording": {"errors", "interrupts", "x86", "models", "ports", "read", "events"},
     "silicon": {"errors", "x86", "models", "ports", "read", "system", "recording"},
     "captures": {
         "errors",
@@ -35,7 +35,6 @@ MAY_IMPORT = {
         "wire",
         "read",
         "system",
-        "klos",
         "events",
     },
     "bench": {"x86", "ports"},
@@ -58,7 +57,6 @@ MAY_IMPORT = {
         "models",
         "ports",
         "read",
-        "klos",
         "events",
         "recording",
         "session",
@@ -80,6 +78,7 @@ MAY_IMPORT = {
         "bench",
         "session",
         "running",
+        "systems",
     },
     "frontend": {"errors", "session", "views", "commands"},
     "completion": {"errors", "read", "session", "commands"},
@@ -101,14 +100,21 @@ MAY_IMPORT = {
         "ports",
         "wire",
         "read",
-        "klos",
         "session",
         "running",
         "views",
         "commands",
         "frontend",
+        "system",
     },
 }
+KNOW_KLOS = {
+    *(f"commands/{name}.py" for name in ("attack", "bench", "dsos", "klos")),
+    *(f"views/{name}.py" for name in ("dsos", "gadgets", "guesses", "klos", "klos_lists")),
+    *(f"views/{name}.py" for name in ("klos_runs", "relocations", "watch")),
+    "systems.py",
+}
+"""What is there for KLOS alone, and the one place that lists the systems; the rest is generic."""
 ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 ROOTS = {"__main__", "factories", "__init__", "gdb_entry"}
 READERS = ("klosdbg.ports", "klosdbg.read", "klosdbg.session")
@@ -215,6 +221,27 @@ def test_a_grant_that_nobody_uses_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     """A planted one is named."""
     monkeypatch.setitem(MAY_IMPORT, "x86", {*MAY_IMPORT["x86"], "wire"})
     assert unused_grants(FILES) == {("x86", "wire")}
+
+
+def knows_klos(path: Path) -> bool:
+    """Tell whether a file imports KLOS; the room itself and the roots are no generic ones."""
+    rooms = {part for part, _ in parts_imported(path)}
+    return "klos" in rooms and part_of(path) not in {"klos", *ROOTS}
+
+
+def test_generic_rooms_do_not_know_klos() -> None:
+    """They know what is behind the door of ``System`` alone; who need not know it, does not."""
+    assert {str(path.relative_to(ROOT)) for path in FILES if knows_klos(path)} == KNOW_KLOS
+
+
+def test_a_generic_room_that_knows_klos_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted import is found."""
+    planted = tmp_path / "planted.py"
+    planted.write_text("from klosdbg.klos.find import find_klos")
+    monkeypatch.setattr(f"{__name__}.part_of", lambda _path: "server")
+    assert knows_klos(planted)
 
 
 @pytest.mark.parametrize("path", VIEWS, ids=lambda p: p.name)

@@ -6,22 +6,20 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from klosdbg.captures.snapshot import KnownKlos, Moment, take_snapshot
+from klosdbg.captures.snapshot import Moment, take_snapshot
 from klosdbg.captures.symbol_list import named_ranges
 from klosdbg.captures.writer import Recording
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.events.document import event_data
 from klosdbg.events.event import Event
 from klosdbg.interrupts import interrupts_deferred
-from klosdbg.klos.abi import KlosRelocation
-from klosdbg.klos.constants import Cause
-from klosdbg.klos.find import SYMBOL, find_by_symbol, find_klos, read_array
 from klosdbg.ports import Symbols, Target
+from klosdbg.system import FindSystem, Row
 from klosdbg.wire.bundle import (
     CONSOLE,
     EVENTS,
@@ -61,6 +59,7 @@ class Capture:
         path: Path,
         target: Target,
         symbols: Symbols | None,
+        find_system: FindSystem,
         facts: Facts,
         redact: bool = False,
         reserved: bool = False,
@@ -68,6 +67,7 @@ class Capture:
     ) -> None:
         self._target = target
         self._symbols = symbols
+        self._find_system = find_system
         self._warn = warn
         self._redact = redact
         self._recording = Recording(path, _manifest(target, facts, redact), reserved)
@@ -118,10 +118,11 @@ class Capture:
         """Take and record a snapshot; a recording that has ended does not keep it."""
         if number > MOST_SNAPSHOTS:
             raise CommandError(f"{MOST_SNAPSHOTS} snapshots are the limit: 'capture stop' here")
-        self._look_for_klos()
+        system = self._find_system(self._target, self._symbols, search=True)
+        self._symbols = system.symbols or self._symbols
         moment = Moment(number, why, self.seconds, self.events)
         self._write_symbols()
-        snapshot = take_snapshot(self._target, self._symbols, moment, self._redact)
+        snapshot = take_snapshot(self._target, system, moment, self._redact)
         self.poll()
         self.snapshots += 1
         self._guarded(lambda: self._recording.snapshot(snapshot))
@@ -177,25 +178,18 @@ class Capture:
 
     def _poll_relocations(self) -> None:
         for relocation in self._new_relocations():
-            self._line(RELOCATIONS, relocation_data(relocation))
-            self._relocations = relocation.seq
+            self._line(RELOCATIONS, {"schema": RELOCATION_SCHEMA, **relocation})
+            self._relocations = int(str(relocation["seq"]))
 
-    def _new_relocations(self) -> list[KlosRelocation]:
-        klos = find_by_symbol(self._target, self._symbols)
-        if klos is None or not klos.booted or klos.info.relocations == self._relocations:
+    def _new_relocations(self) -> list[Row]:
+        system = self._find_system(self._target, self._symbols)
+        count, read_log = system.relocations, system.relocation_log
+        if count is None or read_log is None or count == self._relocations:
             return []
-        if klos.info.relocations < self._relocations:
+        if count < self._relocations:
             # The guest was reset, and counts anew.
             self._relocations = 0
-        log = read_array(self._target, klos.info.relocation_log, KlosRelocation, "relocation_log")
-        return sorted((r for r in log if r.seq > self._relocations), key=lambda r: r.seq)
-
-    def _look_for_klos(self) -> None:
-        """Search an image without symbols once, and know where its self-description is after."""
-        if not (self._symbols and self._symbols.address(SYMBOL)):
-            with suppress(KlosdbgError):
-                klos = find_klos(self._target, self._symbols)
-                self._symbols = KnownKlos(klos.address, self._symbols)
+        return [row for row in read_log() if int(str(row["seq"])) > self._relocations]
 
     def _line(self, name: str, record: Mapping[str, Any]) -> None:
         self._guarded(lambda: self._recording.line(name, record))
@@ -205,15 +199,6 @@ class Capture:
         write()
         if before is None and self.ended is not None:
             self._warn(self._recording.kept(self.ended))
-
-
-def relocation_data(relocation: KlosRelocation) -> dict[str, object]:
-    """Make the record of a relocation."""
-    plain: dict[str, object] = asdict(relocation)
-    causes = {cause.value: cause.name.lower() for cause in Cause}
-    plain["cause"] = causes.get(relocation.cause, str(relocation.cause))
-    plain["time"] = hex(relocation.time)
-    return {"schema": RELOCATION_SCHEMA, **plain}
 
 
 def _manifest(target: Target, facts: Facts, redact: bool) -> Manifest:

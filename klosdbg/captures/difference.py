@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from itertools import groupby
 
 from klosdbg.captures.models import Difference, FieldChange
 from klosdbg.errors import CommandError, KlosdbgError
-from klosdbg.klos.find import find_klos
-from klosdbg.klos.processes import read_processes, read_threads
-from klosdbg.klos.system import read_handlers, read_services
-from klosdbg.ports import Symbols, Target
+from klosdbg.ports import Target
 from klosdbg.read import read_cpu, read_gdt, read_idt, read_ldt, read_tss
+from klosdbg.system import System
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Descriptor, Empty
 from klosdbg.x86.table import Table
@@ -19,7 +18,7 @@ Value = int | str | None
 Fields = Mapping[str, Value]
 Entries = Mapping[str, Fields]
 _AtIndex = tuple[int, FieldChange]
-_Comparer = Callable[[Target, Target, Symbols | None], list[FieldChange]]
+_Comparer = Callable[[Target, Target], list[FieldChange]]
 
 _CONTROL = ("eip", "eflags", "cpl", "cr0", "cr2", "cr3", "cr4", "efer", "hlt")
 _DERIVED = ("last_byte", "readable", "writable", "conforming", "expand_down", "accessed", "busy")
@@ -27,22 +26,49 @@ _LEFT_OUT = ("raw", "low", "high", "upper")
 
 
 def compare(
-    before: tuple[str, Target], after: tuple[str, Target], symbols: Symbols | None
+    before: tuple[str, Target],
+    after: tuple[str, Target],
+    system_of: Callable[[Target], System],
 ) -> Difference:
     """Compare two states, each with its name; what one of them lacks is named, not guessed."""
     changes: list[FieldChange] = []
     uncompared = []
-    for name, comparer in _COMPARERS.items():
+    systems = system_of(before[1]), system_of(after[1])
+    for name, compare_both in _comparisons(before[1], after[1], *systems):
         try:
-            changes += comparer(before[1], after[1], symbols)
+            changes += compare_both()
         except KlosdbgError:
             uncompared.append(name)
     return Difference(before[0], after[0], tuple(changes), tuple(uncompared))
 
 
-def _by_field(read: Callable[[Target, Symbols | None], Entries]) -> _Comparer:
-    def changes(before: Target, after: Target, symbols: Symbols | None) -> list[FieldChange]:
-        return list(_changes(read(before, symbols), read(after, symbols)))
+def _comparisons(
+    before: Target, after: Target, old: System, new: System
+) -> Iterator[tuple[str, Callable[[], list[FieldChange]]]]:
+    for name, comparer in _COMPARERS.items():
+        yield name, partial(comparer, before, after)
+    for name in dict.fromkeys((*old.states, *new.states)):
+        yield name, partial(_changes_of_state, name, old, new)
+
+
+def _changes_of_state(name: str, old: System, new: System) -> list[FieldChange]:
+    sides = [_state(system, name) for system in (old, new)]
+    return list(_changes(*sides))
+
+
+def _state(system: System, name: str) -> Entries:
+    if name not in system.states:
+        raise CommandError(f"{system.name} has no {name}")
+    return {where: _fields(state) for where, state in system.states[name]().items()}
+
+
+def _fields(state: object) -> Fields:
+    return state if isinstance(state, Mapping) else dict(_flat(state))
+
+
+def _by_field(read: Callable[[Target], Entries]) -> _Comparer:
+    def changes(before: Target, after: Target) -> list[FieldChange]:
+        return list(_changes(read(before), read(after)))
 
     return changes
 
@@ -60,7 +86,7 @@ def _entry_changes(where: str, old: Fields, new: Fields) -> Iterator[FieldChange
 
 
 def _tables(read: Callable[[Target], Table]) -> _Comparer:
-    def changes(before: Target, after: Target, _symbols: Symbols | None) -> list[FieldChange]:
+    def changes(before: Target, after: Target) -> list[FieldChange]:
         sides = [_expanded(read, target) for target in (before, after)]
         if sides[0] is None and sides[1] is None:
             raise CommandError("there is no such table")
@@ -123,7 +149,7 @@ def _told(descriptor: Descriptor | None) -> str | None:
     return f"{present}{descriptor.kind}, dpl {descriptor.dpl}{span}"
 
 
-def _registers(target: Target, _symbols: Symbols | None) -> Entries:
+def _registers(target: Target) -> Entries:
     cpu = read_cpu(target)
     entries: dict[str, Fields] = {"registers": {**cpu.gpr, **_picked(cpu, _CONTROL)}}
     for name, register in cpu.segments.items():
@@ -144,34 +170,10 @@ def descriptor_fields(descriptor: Descriptor) -> Fields:
     return {"kind": descriptor.kind, **stored, **derived}
 
 
-def _tss(target: Target, _symbols: Symbols | None) -> Entries:
+def _tss(target: Target) -> Entries:
     tss = read_tss(target)
     ports = ", ".join(f"{a:#x}-{b:#x}" for a, b in tss.io.allowed) or "none"
     return {"tss": {**tss.fields, "ports": ports}}
-
-
-def _klos(target: Target, symbols: Symbols | None) -> Entries:
-    return {"klos": dict(_flat(find_klos(target, symbols).info))}
-
-
-def _processes(target: Target, symbols: Symbols | None) -> Entries:
-    found = read_processes(target, symbols, True).processes
-    return {f"process {p.pid}": dict(_flat(p)) for p in found}
-
-
-def _threads(target: Target, symbols: Symbols | None) -> Entries:
-    found = read_threads(target, symbols).threads
-    return {f"thread {t.thread.tid}": dict(_flat(t.thread)) for t in found}
-
-
-def _services(target: Target, symbols: Symbols | None) -> Entries:
-    table = read_services(target, symbols).table
-    return {f"service_table[{n:#x}]": {"service": at} for n, at in enumerate(table)}
-
-
-def _handlers(target: Target, symbols: Symbols | None) -> Entries:
-    rows = read_handlers(target, symbols, True).rows
-    return {f"handler_table[{row.vector:#x}]": {"handler": row.handler} for row in rows}
 
 
 def _flat(model: object) -> Iterator[tuple[str, Value]]:
@@ -191,9 +193,4 @@ _COMPARERS: dict[str, _Comparer] = {
     "ldt": _tables(read_ldt),
     "idt": _tables(read_idt),
     "tss": _by_field(_tss),
-    "klos": _by_field(_klos),
-    "processes": _by_field(_processes),
-    "threads": _by_field(_threads),
-    "services": _by_field(_services),
-    "handlers": _by_field(_handlers),
 }

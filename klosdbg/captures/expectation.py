@@ -6,9 +6,9 @@ from typing import Protocol
 from klosdbg.captures.models import Expectation
 from klosdbg.events.event import Event
 from klosdbg.events.expression import parse_expression
-from klosdbg.klos.find import find_by_symbol
-from klosdbg.ports import Symbols, Target
+from klosdbg.ports import Target
 from klosdbg.read import REGISTERS, read_cpu, read_register
+from klosdbg.system import System
 
 _OWN = ("events", "relocations", "console", "symbol", "process", "cpl")
 _SHOWN = 60
@@ -22,8 +22,8 @@ class Recorded(Protocol):
         """The target, or a ``CommandError``."""
 
     @property
-    def symbols(self) -> Symbols | None:
-        """The symbols, where there are any."""
+    def system(self) -> System:
+        """What is known of the guest's system."""
 
     @property
     def process(self) -> str | None:
@@ -55,8 +55,7 @@ def _value(session: Recorded, name: str) -> object:
         return tuple(session.events)
     target = session.target
     if name == "relocations":
-        klos = find_by_symbol(target, session.symbols)
-        return klos.info.relocations if klos else None
+        return session.system.relocations
     if name == "console":
         raw = target.read_console() if target.read_console else b""
         return raw.decode("utf-8", "replace")

@@ -10,14 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from klosdbg.captures.opened import HeldRegisters
 from klosdbg.errors import KlosdbgError
-from klosdbg.klos.abi import KlosArray, KlosInfo, KlosMailbox, KlosProcess
-from klosdbg.klos.find import find_klos, read_array
-from klosdbg.klos.layout import members, size_of
-from klosdbg.klos.models import Klos
-from klosdbg.klos.outcomes import read_outcomes
-from klosdbg.klos.processes import read_frames, read_processes, read_threads
-from klosdbg.klos.system import read_handlers, read_klos, read_services
-from klosdbg.ports import Memory, Symbols, Target
+from klosdbg.ports import Memory, Target
 from klosdbg.read import (
     PAGE,
     read_gdt,
@@ -28,14 +21,13 @@ from klosdbg.read import (
     read_segment_states,
     read_tss,
 )
+from klosdbg.system import System
 from klosdbg.wire.bundle import Snapshot
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte, paging_mode
 
 _BEFORE, _CODE, _STACK = 512, 4096, 4096
 _MOST_TABLES = 256
-_MOST_ARRAY = 1 << 20
-_MOST_TEXT = 1 << 20
 _ADDRESS = 0x000F_FFFF_FFFF_F000
 
 
@@ -101,10 +93,8 @@ def _pages_of(address: int, size: int) -> range:
     return range(address - address % PAGE, address + size, PAGE) if size > 0 else range(0)
 
 
-def take_snapshot(
-    target: Target, symbols: Symbols | None, moment: Moment, redact: bool = False
-) -> Snapshot:
-    """Read registers, tables, page tables, code, stack and KLOS's own structures.
+def take_snapshot(target: Target, system: System, moment: Moment, redact: bool = False) -> Snapshot:
+    """Read registers, tables, page tables, code, stack and what the system has of its own.
 
     ``redact`` keeps structures alone: no code, no stack, and nothing that lies beside a structure.
     """
@@ -112,8 +102,7 @@ def take_snapshot(
     linear = _Noted(target.linear, not redact)
     physical = _Noted(target.physical, not redact) if target.physical else None
     noted = replace(target, registers=HeldRegisters(cpu), linear=linear, physical=physical)
-    klos = _found(target, symbols)
-    for step in _steps(noted, cpu, symbols, klos, redact):
+    for step in _steps(noted, cpu, system, redact):
         with suppress(KlosdbgError):
             step()
     return Snapshot(
@@ -127,99 +116,29 @@ def take_snapshot(
     )
 
 
-def _found(target: Target, symbols: Symbols | None) -> Klos | None:
-    try:
-        return find_klos(target, symbols)
-    except KlosdbgError:
-        return None
-
-
 def _steps(
-    target: Target, cpu: Cpu, symbols: Symbols | None, klos: Klos | None, redact: bool
+    target: Target, cpu: Cpu, system: System, redact: bool
 ) -> Iterator[Callable[[], object]]:
     for reader in (read_gdt, read_ldt, read_idt, read_ivt, read_tss, read_segment_states):
         yield lambda reader=reader: reader(target)  # type: ignore[misc]
-    if target.physical is not None:
-        yield lambda: _touch_page_tables(target.physical, cpu, cpu.cr3)
-    if klos is not None:
-        yield from _klos_steps(target, cpu, KnownKlos(klos.address, symbols), klos)
+    yield lambda: _touch_page_tables(target.physical, cpu, cpu.cr3)
+    yield lambda: _touch_address_spaces(target.physical, cpu, system)
+    if system.snapshot_readers is not None:
+        yield from system.snapshot_readers(target, not redact)
     if not redact:
         yield lambda: _touch(target.linear, cpu.linear_pc - _BEFORE, _BEFORE + _CODE)
         stack = cpu.segments["ss"].base + cpu.stack_pointer
         yield lambda: _touch(target.linear, stack - _BEFORE, _BEFORE + _STACK)
-    if klos is not None and not redact:
-        yield lambda: _touch_text(target.linear, klos.info)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownKlos:
-    """Symbols that know where ``klos_info`` is, so that nobody searches for it again."""
-
-    at: int
-    others: Symbols | None
-
-    def address(self, name: str) -> int | None:
-        """Look a symbol up."""
-        if name == "klos_info":
-            return self.at
-        return self.others.address(name) if self.others else None
-
-    def name(self, address: int) -> str | None:
-        """Name an address."""
-        return self.others.name(address) if self.others else None
-
-    def names(self) -> list[str]:
-        """List every symbol."""
-        return self.others.names() if self.others else ["klos_info"]
-
-    def frame(self, pc: int) -> tuple[str, int] | None:
-        """Say where the caller's frame is."""
-        return self.others.frame(pc) if self.others else None
-
-
-def _klos_steps(
-    target: Target, cpu: Cpu, symbols: Symbols, klos: Klos
-) -> Iterator[Callable[[], object]]:
-    yield lambda: read_klos(target, symbols)
-    if not klos.booted:
-        return
-    yield lambda: read_processes(target, symbols, True)
-    yield lambda: read_threads(target, symbols)
-    yield lambda: read_services(target, symbols)
-    yield lambda: read_handlers(target, symbols, True)
-    yield lambda: read_frames(target, symbols)
-    yield lambda: read_outcomes(target, symbols, "selftest")
-    yield lambda: _touch(target.linear, klos.info.mailbox, size_of(KlosMailbox))
-    for array in _arrays(klos.info):
-        yield lambda array=array: _touch(  # type: ignore[misc]
-            target.linear, array.address, min(array.count * array.entry_size, _MOST_ARRAY)
-        )
-    yield lambda: _touch_processes(target, cpu, klos.info)
-
-
-def _arrays(info: KlosInfo) -> list[KlosArray]:
-    return [getattr(info, m.name) for m in members(KlosInfo) if m.nested is KlosArray]
-
-
-def _touch_processes(target: Target, cpu: Cpu, info: KlosInfo) -> None:
-    for process in read_array(target, info.processes, KlosProcess, "processes"):
-        if process.cr3 and target.physical is not None:
-            _touch_page_tables(target.physical, cpu, process.cr3)
-            for frame in process.iomap_frames:
-                _touch(target.physical, frame, PAGE if frame else 0)
-
-
-def _touch_text(memory: Memory, info: KlosInfo) -> None:
-    for start, end in (
-        (info.core_text_start, info.core_text_end),
-        (info.os_text_start, info.os_text_end),
-    ):
-        _touch(memory, start, min(max(0, end - start), _MOST_TEXT))
 
 
 def _touch(memory: Memory, address: int, size: int) -> None:
     start = max(0, address)
     read_pages(memory, start, max(0, address + size - start))
+
+
+def _touch_address_spaces(memory: Memory | None, cpu: Cpu, system: System) -> None:
+    for process in system.processes() if system.processes else ():
+        _touch_page_tables(memory, cpu, process.cr3)
 
 
 def _touch_page_tables(memory: Memory | None, cpu: Cpu, cr3: int) -> None:

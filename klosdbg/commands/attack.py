@@ -3,12 +3,12 @@
 from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
+from klosdbg.commands.klos import reach_ready
 from klosdbg.errors import UsageError
 from klosdbg.klos.attack import ALL, attack_names, chosen_names, run_attacks
 from klosdbg.klos.guessing import KLOS_SLOTS, Ask, measure, simulate
 from klosdbg.klos.mailbox import ask
 from klosdbg.klos.models import MailboxAnswer
-from klosdbg.running.ready import reach_ready
 from klosdbg.running.undisturbed import traced_target
 from klosdbg.session import Session
 

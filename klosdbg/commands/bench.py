@@ -17,9 +17,9 @@ from klosdbg.bench.models import Bench, Measured
 from klosdbg.commands.base import command
 from klosdbg.errors import CommandError, TargetLost, TargetTimeout
 from klosdbg.events.filters import EventFilter
+from klosdbg.klos.recorder.facts import KlosFacts
+from klosdbg.klos.recorder.ring import RingRecorder
 from klosdbg.ports import RunControl, Symbols, Target
-from klosdbg.recording.klos_facts import KlosFacts
-from klosdbg.recording.ring import RingRecorder
 from klosdbg.recording.stopping import StoppingRecorder
 from klosdbg.recording.tracer import Tracer
 from klosdbg.running.execution import wait_for_event
@@ -84,7 +84,7 @@ def bench_recorder(guest: TracedGuest) -> Loop:
     session.attach(guest.target)
 
     def record(stops: int) -> float:
-        source = StoppingRecorder(guest.target, guest.symbols)
+        source = StoppingRecorder(guest.target, guest.symbols, follow=session.system.follow_events)
         session.tracer = Tracer(source, EventFilter(), stops // 2, session.add_event)
         began = time.perf_counter()
         session.control.resume()

@@ -21,6 +21,7 @@ from klosdbg.errors import CommandError, DataError, KlosdbgError, TargetLost, Us
 from klosdbg.events.event import Event
 from klosdbg.events.export import export_csv, export_json, export_perfetto
 from klosdbg.session import Session
+from klosdbg.systems import find_system
 from klosdbg.wire.bundle import VERSIONS, seconds_of
 from klosdbg.wire.stored_symbols import NamedAddresses
 
@@ -157,7 +158,14 @@ def start_capture(
     if session.live.control is None:
         raise CommandError(f"{session.live.name} is a recording already")
     session.capture = Capture(
-        path, session.live, session.symbols, facts, redact, reserved, session.warn
+        path,
+        session.live,
+        session.symbols,
+        find_system,
+        facts,
+        redact,
+        reserved,
+        session.warn,
     )
     take(session, "start")
 

@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 from klosdbg.commands.base import arg, command, integer
+from klosdbg.commands.klos import reach_ready
 from klosdbg.errors import UsageError
 from klosdbg.klos.audit.every import audit_each
 from klosdbg.klos.audit.run import audit
@@ -13,7 +14,6 @@ from klosdbg.klos.dsos_models import Audited, AuditSum
 from klosdbg.klos.gadgets.search import find_gadgets
 from klosdbg.klos.trigger import WAYS, Trigger
 from klosdbg.klos.watch import relocations_of, watch_frames
-from klosdbg.running.ready import reach_ready
 from klosdbg.running.undisturbed import traced_target
 from klosdbg.session import Session
 

@@ -1,6 +1,7 @@
 """Events: recording them, showing them, stopping at one."""
 
 from argparse import Namespace
+from collections.abc import Callable
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
@@ -130,7 +131,7 @@ def events_follow(session: Session, args: Namespace) -> object:
 def break_at_event(session: Session, args: Namespace) -> object:
     stub, wanted = event_stop(session, args)
     asked = f"event {stub.vector}" + (f" if {wanted.text}" if wanted else "")
-    test = condition_at(session.target, session.symbols, stub, wanted) if wanted else None
+    test = event_condition(session, stub, wanted) if wanted else None
     made = session.add_breakpoint(stub.entry, asked, test)
     return BreakpointInfo(made.number, made.address, made.wanted, made.hits)
 
@@ -144,6 +145,13 @@ def event_stop(session: Session, args: Namespace) -> tuple[Stub, Expression | No
             f"b event: not known yet at a stub: {later}: 'events record --if' records with it"
         )
     return stub_of(session.target, vector(args.vector)), wanted
+
+
+def event_condition(session: Session, stub: Stub, wanted: Expression) -> Callable[[], bool]:
+    """Make a test whether an expression holds for the event whose stub the guest stands at."""
+    tell_at_stub = session.search_system().tell_at_stub
+    tell_more = tell_at_stub() if tell_at_stub else None
+    return condition_at(session.target, session.symbols, stub, wanted, tell_more)
 
 
 def _condition(words: list[str]) -> str | None:

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError
-from klosdbg.klos.mailbox import ask
+from klosdbg.klos.find import find_klos
+from klosdbg.klos.mailbox import ask, run_until_ready
 from klosdbg.klos.models import MailboxAnswer, NativeBench
 from klosdbg.klos.outcomes import read_bench, read_outcomes
 from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
-from klosdbg.running.ready import reach_ready
+from klosdbg.read import read_cpu
+from klosdbg.running.execution import run_to
 from klosdbg.running.undisturbed import traced_target
 from klosdbg.session import Session
 
@@ -117,6 +119,25 @@ def _native(session: Session) -> NativeBench:
 def _ask(session: Session, request: str, argument: int) -> MailboxAnswer:
     target, timeout = traced_target(session), session.timeout
     return ask(target, session.symbols, request, argument, timeout, session.progress)
+
+
+def reach_ready(session: Session) -> None:
+    """Let the guest run until KLOS is ready; it stays where it is if ready.
+
+    Raise ``CommandError`` where it runs, or stops before that.
+    """
+    if session.control.running:
+        raise CommandError("the guest is running: 'interrupt' it before you write to it")
+    ready = session.symbols.address("klos_ready") if session.symbols else None
+    here = read_cpu(session.target).linear_pc
+    if here == ready or find_klos(session.target, session.symbols).ready:
+        return
+    if ready is None:
+        run_until_ready(session.target, session.symbols, session.timeout)
+        return
+    stop = run_to(session, ready, "KLOS did not become ready")
+    if stop.linear != ready:
+        raise CommandError(f"the guest stopped ({stop.reason}) before KLOS was ready")
 
 
 def _ask_ready(session: Session, request: str) -> MailboxAnswer:

@@ -61,7 +61,7 @@ def at(session: Session, args: Namespace) -> object:
 )
 def diff(session: Session, args: Namespace) -> object:
     sides = [_side(session, name) for name in (args.before, args.after)]
-    return compare(sides[0], sides[1], session.symbols)
+    return compare(sides[0], sides[1], session.system_of)
 
 
 def _no_recording(session: Session) -> None:
@@ -75,7 +75,7 @@ def take(session: Session, why: str) -> Snapshot:
     if session.capture is not None:
         taken = session.capture.mark(number, why)
     else:
-        taken = take_snapshot(session.live, session.symbols, Moment(number, why))
+        taken = take_snapshot(session.live, session.system_of(session.live), Moment(number, why))
     session.taken[number] = taken
     return taken
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import gdb
 
-from klosdbg.commands.events import event_stop
+from klosdbg.commands.events import event_condition, event_stop
 from klosdbg.errors import CommandError
 from klosdbg.events.expression import parse_expression
 from klosdbg.gdb_entry.gdb_session import HELD, guarded
 from klosdbg.read import read_selector
 from klosdbg.recording.discovery import Stub
-from klosdbg.recording.event_condition import condition_at, stub_of
+from klosdbg.recording.event_condition import stub_of
 from klosdbg.recording.saved_task import read_saved_task
 from klosdbg.session import Session
 from klosdbg.targets.in_gdb import shows_linear_pc
@@ -69,5 +69,5 @@ def _test(session: Session, guest: object, vector: int, text: str) -> Callable[[
     key = (guest, vector, text)
     if key not in _TESTS:
         stub, expression = stub_of(session.target, vector), parse_expression(text)
-        _TESTS[key] = condition_at(session.target, session.symbols, stub, expression)
+        _TESTS[key] = event_condition(session, stub, expression)
     return _TESTS[key]

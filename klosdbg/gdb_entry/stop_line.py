@@ -12,8 +12,8 @@ from klosdbg.gdb_entry.gdb_session import HELD
 from klosdbg.klos.abi import KlosFrame
 from klosdbg.klos.find import find_by_symbol
 from klosdbg.klos.layout import members
+from klosdbg.klos.recorder.facts import KlosFacts
 from klosdbg.read import read_cpu
-from klosdbg.recording.klos_facts import KlosFacts
 from klosdbg.session import Session
 from klosdbg.views.base import WIDTH
 from klosdbg.x86.cpu import Cpu

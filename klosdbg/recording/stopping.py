@@ -1,18 +1,16 @@
 """The stopping recorder: breakpoints at stubs and far transfers, and no others."""
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Protocol
 
-from klosdbg.errors import CommandError, KlosdbgError, TargetLost
+from klosdbg.errors import CommandError, TargetLost
 from klosdbg.events.event import Event, MakesEvent, Place, Recorder
 from klosdbg.ports import RunControl, StopEvent, Symbols, Target
 from klosdbg.recording.discovery import EventPaths, discover
-from klosdbg.recording.klos_bypass import StopsBesideCore
-from klosdbg.recording.klos_facts import KlosFacts
 from klosdbg.recording.live_idt import LOOK, LiveIdt
 from klosdbg.recording.plain_stops import PlainStops
 from klosdbg.recording.stop_registers import QuickRegisters, ReadAhead, Registers
@@ -37,6 +35,10 @@ class Stops(Protocol):
         """Give up the events that are under way."""
 
 
+Follow = Callable[[ReadAhead, EventPaths, QuickRegisters, Collection[int]], Stops]
+"""Makes the stops of a system that tells more than a guest of which nothing is known."""
+
+
 class StoppingRecorder:
     """Record events by stopping the guest. ``start`` and ``stop`` need it stopped.
 
@@ -49,11 +51,16 @@ class StoppingRecorder:
     lost = 0
 
     def __init__(
-        self, target: Target, symbols: Symbols | None, vectors: Collection[int] = ()
+        self,
+        target: Target,
+        symbols: Symbols | None,
+        vectors: Collection[int] = (),
+        follow: Follow | None = None,
     ) -> None:
         self._target = target
         self._symbols = symbols
         self._vectors = vectors
+        self._follows = follow
         self._memory = ReadAhead(target.linear_at_stop or target.linear)
         self._registers = QuickRegisters(target, self._memory)
         self._idt = LiveIdt(target)
@@ -116,12 +123,12 @@ class StoppingRecorder:
             stops.follow(discover(self._target))
 
     def _choose(self, paths: EventPaths) -> Stops:
-        found = (self._memory, self._target, paths, self._registers)
-        try:
-            facts = KlosFacts(self._target, self._symbols, self._memory)
-        except KlosdbgError:
-            return PlainStops(*found, count(1), self._vectors)
-        return StopsBesideCore(*found, facts, count(1), self._vectors)
+        if self._follows is not None:
+            return self._follows(self._memory, paths, self._registers, self._vectors)
+        numbers = count(1)
+        return PlainStops(
+            self._memory, self._target, paths, self._registers, numbers, self._vectors
+        )
 
     def _arm(self, wanted: frozenset[int]) -> None:
         control = self._control()

@@ -6,18 +6,17 @@ from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
-from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.errors import CommandError
 from klosdbg.events.event import Event, Recorder
 from klosdbg.events.filters import EventFilter
 from klosdbg.interrupts import interrupts_deferred
-from klosdbg.klos.find import booted_klos
 from klosdbg.ports import StopEvent, Symbols, Target
 from klosdbg.recording.models import End, Recorded
-from klosdbg.recording.ring import RingRecorder
-from klosdbg.recording.stopping import StoppingRecorder
+from klosdbg.recording.stopping import Follow, StoppingRecorder
 
 MOST_EVENTS = 1_000_000
 _BATCH = 8192
+NO_RING = "this guest keeps no events of its own: KLOS does, once it has booted (see 'klos')"
 
 
 class EventSource(Protocol):
@@ -47,6 +46,18 @@ class EventSource(Protocol):
 
     def stop(self) -> Iterator[Event]:
         """End at once, and yield what is left."""
+
+
+class OwnRecorders(Protocol):
+    """How events of a system that is known can be recorded better than those of any guest."""
+
+    @property
+    def ring(self) -> Callable[[], EventSource] | None:
+        """Makes the recorder of what the system writes down itself."""
+
+    @property
+    def follow_events(self) -> Follow | None:
+        """Makes the stops that its events need."""
 
 
 class Tracer:
@@ -166,20 +177,19 @@ def with_name(event: Event, names: Mapping[int, str]) -> Event:
 
 
 def make_source(
-    target: Target, symbols: Symbols | None, kind: Recorder | None, wanted: EventFilter
+    target: Target,
+    symbols: Symbols | None,
+    kind: Recorder | None,
+    wanted: EventFilter,
+    own: OwnRecorders,
 ) -> EventSource:
-    """Make the recorder that was asked for; None: the ring where the guest has one."""
+    """Make the recorder that was asked for; None: the system's own ring where it has one."""
     if target.control is None:
         raise CommandError(f"{target.name} cannot run: it is a recording ('events show' shows it)")
-    if kind == "ring" or (kind is None and _has_ring(target, symbols)):
-        return RingRecorder(target, symbols)
+    if own.ring is not None and kind != "stopping":
+        return own.ring()
+    if kind == "ring":
+        raise CommandError(NO_RING)
     if target.control.running:
         raise CommandError("the guest is running: 'interrupt' it, or record with --ring")
-    return StoppingRecorder(target, symbols, wanted.vectors)
-
-
-def _has_ring(target: Target, symbols: Symbols | None) -> bool:
-    try:
-        return bool(booted_klos(target, symbols).info.events.count)
-    except KlosdbgError:
-        return False
+    return StoppingRecorder(target, symbols, wanted.vectors, own.follow_events)

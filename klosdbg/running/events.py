@@ -97,8 +97,9 @@ def start_tracer(session: Session, args: Namespace, kind: Recorder | None) -> Tr
         raise CommandError("events are being recorded already: 'events stop' ends that")
     wanted = filter_of(session, args)
     check_number(args)
-    source = make_source(session.target, session.symbols, kind, wanted)
-    tracer = Tracer(source, wanted, args.number, session.add_event, session.system.vector_names)
+    system = session.search_system()
+    source = make_source(session.target, session.symbols, kind, wanted, system)
+    tracer = Tracer(source, wanted, args.number, session.add_event, system.vector_names)
     session.events = []
     session.tracer = tracer
     return tracer

@@ -1,17 +1,17 @@
 """The tables of ``info os``: what commands tell, as the XML of GDB's ``osdata`` objects."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from klosdbg.errors import KlosdbgError
 from klosdbg.frontend import find_command
 from klosdbg.session import Session
+from klosdbg.system import Row
 from klosdbg.views import data
 from klosdbg.views.base import Style
 
-Row = Mapping[str, object]
 _MOST_ROWS = 1 << 14
 _NOT_XML = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
 
@@ -50,21 +50,21 @@ TABLES = {
 }
 _NUMBERS_IN_HEX = {"selector", "base", "limit", "target_selector", "offset", "cr3", "eip"}
 
-ReadRows = Callable[[Session], Iterable[Row]]
 
-
-def osdata(session: Session, name: str, more: Mapping[str, ReadRows]) -> bytes:
+def osdata(session: Session, name: str) -> bytes:
     """Make the XML of a table, or of the list of tables for an empty name.
 
-    ``more`` are tables that no command shows. Raise ``KlosdbgError`` for one that cannot be read.
+    Those of the guest's system are among them that no command shows. Raise ``KlosdbgError`` for
+    one that cannot be read.
     """
+    system = session.system
     if not name:
         titles = {key: table.title for key, table in TABLES.items()}
-        titles |= {key: f"KLOS's {key}" for key in more}
+        titles |= {key: f"{system.name}'s {key}" for key in system.tables}
         kinds = [{"Type": key, "Description": title} for key, title in titles.items()]
         return _document("types", kinds)
-    if name in more:
-        return _document(name, more[name](session))
+    if name in system.tables:
+        return _document(name, system.tables[name]())
     if name not in TABLES:
         raise KlosdbgError(f"there is no table {name!r}: 'info os' lists them")
     return _document(name, _rows(session, TABLES[name]))

@@ -8,7 +8,6 @@ from klosdbg.errors import CommandError, MemoryFault, ProtocolError
 from klosdbg.models import Address
 from klosdbg.read import read_cpu, read_memory
 from klosdbg.server.client import PACKET_SIZE, Client
-from klosdbg.server.guesttables import TABLES as GUEST_TABLES
 from klosdbg.server.hub import Hub
 from klosdbg.server.osdata import osdata
 from klosdbg.server.registers import Described, cpu_values
@@ -127,7 +126,7 @@ def _document(hub: Hub, client: Client, kind: str, annex: str) -> bytes | None:
 
 
 def _osdata(client: Client, annex: str) -> bytes:
-    return osdata(client.session, annex, GUEST_TABLES)
+    return osdata(client.session, annex)
 
 
 def _threads(hub: Hub, client: Client) -> bytes:

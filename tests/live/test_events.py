@@ -11,7 +11,7 @@ import pytest
 from klosdbg.errors import TargetTimeout
 from klosdbg.events.event import Event
 from klosdbg.events.filters import EventFilter
-from klosdbg.recording.ring import RingRecorder
+from klosdbg.klos.recorder.ring import RingRecorder
 from klosdbg.recording.stopping import StoppingRecorder
 from klosdbg.recording.tracer import Tracer
 from klosdbg.running.execution import stop_here, wait_for_event
@@ -86,7 +86,7 @@ def _record(both: Both, serial: socket.socket) -> None:
         if len(both.stopping) % 20 == 0:
             both.ring += ring.poll()
 
-    source = StoppingRecorder(session.target, session.symbols)
+    source = StoppingRecorder(session.target, session.symbols, follow=session.system.follow_events)
     session.tracer = Tracer(source, EventFilter(), None, keep)
     ring.start()
     for row in ROWS:

@@ -60,7 +60,7 @@ def test_entries_of_a_table_are_in_order() -> None:
         for raws in ((0, data, gate, gate), (0, gate, other, data))
     ]
     sides = iter(tables)
-    changes = _tables(lambda _target: next(sides))(None, None, None)  # type: ignore[arg-type]
+    changes = _tables(lambda _target: next(sides))(None, None)  # type: ignore[arg-type]
     assert [change.where for change in changes] == ["gdt[0x1]", "gdt[0x2]", "gdt[0x3]"]
 
 

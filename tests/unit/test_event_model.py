@@ -17,9 +17,9 @@ from klosdbg.events.statistics import statistics
 from klosdbg.events.tree import EventTree, by_recording, event_trees
 from klosdbg.klos.abi import KlosArray, KlosEvent
 from klosdbg.klos.layout import size_of
+from klosdbg.klos.recorder.ring import RingRecorder
 from klosdbg.recording.discovery import Stub
 from klosdbg.recording.flow import Flow
-from klosdbg.recording.ring import RingRecorder
 from klosdbg.recording.shared_stubs import funnel
 from klosdbg.views import Style, data, text
 

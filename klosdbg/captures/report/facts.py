@@ -70,7 +70,7 @@ def gather(opened: Opened, symbols: Symbols | None, system_of: Callable[[Target]
         moments=tuple(_moment(s, symbols) for s in snapshots),
         tables=tuple(_tables(target, system_of(target))) if target else (),
         iomap=_iomap(target) if target else None,
-        differences=tuple(_differences(opened, snapshots, symbols)),
+        differences=tuple(_differences(opened, snapshots, system_of)),
         console=opened.bundle.console[-_MOST_CONSOLE:].decode("utf-8", "replace"),
         damage=opened.bundle.damage_line(),
     )
@@ -107,7 +107,7 @@ def _iomap(target: Target) -> IoBitmap | None:
 
 
 def _differences(
-    opened: Opened, snapshots: list[Snapshot], symbols: Symbols | None
+    opened: Opened, snapshots: list[Snapshot], system_of: Callable[[Target], System]
 ) -> Iterator[Difference]:
     chosen = snapshots[-_MOST_COMPARED:]
     for before, after in itertools.pairwise(chosen):
@@ -115,4 +115,4 @@ def _differences(
             (f"snapshot {s.number} ({s.why})", snapshot_target(s, opened.name))
             for s in (before, after)
         ]
-        yield compare(sides[0], sides[1], symbols)
+        yield compare(sides[0], sides[1], system_of)

@@ -10,9 +10,9 @@ from klosdbg.events.event import Event, Recorder, Resumed, Spent, Time, Transfer
 from klosdbg.klos.abi import KlosEvent
 from klosdbg.klos.constants import Event as Flag
 from klosdbg.klos.layout import decode, size_of
+from klosdbg.klos.recorder.facts import ORIGINS, KlosFacts, error_code_of
 from klosdbg.ports import StopEvent, Symbols, Target
 from klosdbg.recording.discovery import EventPaths, discover
-from klosdbg.recording.klos_facts import ORIGINS, KlosFacts, error_code_of
 
 _INTERVAL = 0.01
 _FETCH_EVERY = 128

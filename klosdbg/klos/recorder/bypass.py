@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import partial
 
 from klosdbg.events.event import Event, MakesEvent
+from klosdbg.klos.recorder.facts import KlosFacts, Running
+from klosdbg.klos.recorder.stops import KlosStops
 from klosdbg.ports import Memory, Target
 from klosdbg.recording.discovery import EventPaths, Stub
-from klosdbg.recording.klos_facts import KlosFacts, Running
-from klosdbg.recording.klos_stops import KlosStops
 from klosdbg.recording.plain_stops import PlainStops
 from klosdbg.recording.stop_registers import QuickRegisters, Registers
 

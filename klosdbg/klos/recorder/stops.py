@@ -19,10 +19,10 @@ from klosdbg.events.event import Event, MakesEvent, Resumed, Spent, Time, Transf
 from klosdbg.klos.abi import KlosFrame
 from klosdbg.klos.constants import Request
 from klosdbg.klos.layout import decode, members, size_of
+from klosdbg.klos.recorder.facts import ORIGINS, KlosFacts, Running, ends_interrupt, error_code_of
 from klosdbg.ports import Memory
 from klosdbg.recording.discovery import EventPaths
 from klosdbg.recording.flow import Exit
-from klosdbg.recording.klos_facts import ORIGINS, KlosFacts, Running, ends_interrupt, error_code_of
 from klosdbg.recording.stop_registers import Registers
 
 _FAR_RETURN = struct.Struct("<IIII")

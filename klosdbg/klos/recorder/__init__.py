@@ -1,0 +1,1 @@
+"""How events of KLOS are recorded: through its event core, past it, and from its own ring."""
