@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from klosdbg.errors import CommandError, KlosdbgError, TargetLost
-from klosdbg.ports import RunControl, Symbols, Target
+from klosdbg.ports import Symbols, Target
 from klosdbg.stop_cache import StopCache
+from klosdbg.stops import Claim, NewStop, Party, Stops, owning
 from klosdbg.system import UNKNOWN, System
 from klosdbg.systems import find_system
 
@@ -149,6 +150,8 @@ class Session:
     shown: int | None = None
     debugger: Debugger | None = None
     _shown_target: Target | None = None
+    _party: Party | None = None
+    _stops: Stops | None = None
     _target: Target | None = None
     _next_breakpoint: int = 1
 
@@ -221,21 +224,75 @@ class Session:
         return self._target is not None
 
     @property
-    def control(self) -> RunControl:
+    def control(self) -> Stops:
         """The target's run control, or a ``CommandError`` where it cannot run."""
-        if self.target.control is None:
+        if self._stops is None or self.target.control is None:
             hint = " ('at now' goes back to the guest)" if self._shown_target else ""
             raise CommandError(f"{self.target.name} cannot run: it is a recording{hint}")
-        return self.target.control
+        return self._stops
 
-    def attach(self, target: Target) -> None:
-        """Take a target."""
-        self._target = target
+    def attach(self, target: Target, party: Party | None = None) -> None:
+        """Take a target; its stops are told to ``party`` instead, where that is given."""
+        self._target, self._stops = owning(target)
+        self._party = party or self
+        if self._stops is not None:
+            self._stops.join(self._party)
+
+    @property
+    def interval(self) -> float | None:
+        """How soon the recorder wants its turn while the guest runs, in seconds; None: never."""
+        return self.tracer.interval if self.tracer is not None else None
+
+    @property
+    def looks(self) -> bool:
+        """Tell whether the recorder has to look at the stopped guest now and then."""
+        return self.tracer is not None and self.tracer.stopping
+
+    @property
+    def has_enough(self) -> bool:
+        """Tell whether the recorder has as many events as were asked for."""
+        return self.tracer is not None and self.tracer.full
+
+    def turn(self) -> None:
+        """Let the recorder build events while the guest runs."""
+        if self.tracer is not None:
+            self.tracer.poll()
+
+    def claim(self, stop: NewStop) -> Claim:
+        """Say whose a stop is: the recorder's, a breakpoint's, of a command that waits for it."""
+        wanted = self.record(stop)
+        return "stays" if self.has_enough else self.claim_of_others(stop, wanted)
+
+    def record(self, stop: NewStop) -> bool:
+        """Tell the recorder of a stop, and whether it was wanted there."""
+        tracer = self.tracer
+        if tracer is None or not tracer.handle(stop.event):
+            return False
+        if tracer.place is not None:
+            stop.is_at(tracer.place)
+        return True
+
+    def claim_of_others(self, stop: NewStop, recorded: bool) -> Claim:
+        """Say whose a stop is that the recorder has been told of, and wanted or not."""
+        if stop.event.reason != "breakpoint":
+            return None
+        otherwise: Claim = "passes" if recorded else None
+        if not (self.breakpoints or self.awaited):
+            return otherwise
+        if stop.linear in self.awaited:
+            return "stays"
+        here = [b for b in self.breakpoints if b.address == stop.linear]
+        if not here:
+            return otherwise
+        return "stays" if any(b.holds() for b in here) else "passes"
 
     def detach(self) -> None:
         """Leave the target as it was found: breakpoints removed, running if it ran."""
         if self._target is not None:
             target, self._target = self._target, None
+            if self._stops is not None and self._party is not None:
+                self._stops.leave(self._party)
+            self._stops = None
             self.look_at(None, None)
             self.breakpoints.clear()
             self.tracer = None

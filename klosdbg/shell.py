@@ -18,7 +18,7 @@ from klosdbg.errors import KlosdbgError, TargetLost
 from klosdbg.frontend import Frontend
 from klosdbg.models import Stop
 from klosdbg.read import read_cpu
-from klosdbg.running.execution import passes, stop_here
+from klosdbg.running.execution import stop_here
 from klosdbg.session import Session
 from klosdbg.views import Style, text
 
@@ -117,12 +117,11 @@ def _notice_stop(frontend: Frontend) -> None:
 
 def _show_or_resume(frontend: Frontend) -> None:
     session = frontend.session
-    event = session.control.wait(0)
-    if passes(session, event):
-        session.control.resume()
+    event = session.control.poll()
+    if event is None:
         session.in_background = True
     else:
-        _show(frontend, stop_here(session, event, traced=True))
+        _show(frontend, stop_here(session, event))
 
 
 def _interrupt(frontend: Frontend) -> None:

@@ -9,7 +9,6 @@ from klosdbg.klos.attack import ALL, attack_names, chosen_names, run_attacks
 from klosdbg.klos.guessing import KLOS_SLOTS, Ask, measure, simulate
 from klosdbg.klos.mailbox import ask
 from klosdbg.klos.models import MailboxAnswer
-from klosdbg.running.undisturbed import traced_target
 from klosdbg.session import Session
 
 _GUESS = "guess"
@@ -49,7 +48,7 @@ def _check_usage(args: Namespace) -> None:
 
 def _asking(session: Session) -> Ask:
     def asked(request: str, argument: int) -> MailboxAnswer:
-        target = traced_target(session)
+        target = session.target
         return ask(target, session.symbols, request, argument, session.timeout, session.progress)
 
     return asked

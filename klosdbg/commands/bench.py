@@ -22,7 +22,6 @@ from klosdbg.klos.recorder.ring import RingRecorder
 from klosdbg.ports import RunControl, Symbols, Target
 from klosdbg.recording.stopping import StoppingRecorder
 from klosdbg.recording.tracer import Tracer
-from klosdbg.running.execution import wait_for_event
 from klosdbg.session import Factories, Session
 
 _STOPS, _ROUNDS = 100, 31
@@ -88,7 +87,7 @@ def bench_recorder(guest: TracedGuest) -> Loop:
         session.tracer = Tracer(source, EventFilter(), stops // 2, session.add_event)
         began = time.perf_counter()
         session.control.resume()
-        wait_for_event(session, _PATIENCE)
+        session.control.next_stop(_PATIENCE)
         seconds = time.perf_counter() - began
         session.tracer.stop()
         return seconds / source.stops

@@ -14,7 +14,6 @@ from klosdbg.klos.dsos_models import Audited, AuditSum
 from klosdbg.klos.gadgets.search import find_gadgets
 from klosdbg.klos.trigger import WAYS, Trigger
 from klosdbg.klos.watch import relocations_of, watch_frames
-from klosdbg.running.undisturbed import traced_target
 from klosdbg.session import Session
 
 
@@ -67,7 +66,7 @@ def dsos_audit(session: Session, args: Namespace) -> object:
 def dsos_trigger(session: Session, args: Namespace) -> object:
     count = _positive(args.count)
     reach_ready(session)
-    trigger = Trigger(traced_target(session), session.symbols, session.timeout)
+    trigger = Trigger(session.target, session.symbols, session.timeout)
     if not args.audit:
         return trigger.relocate(args.how, count, session.progress)
     audits = audit_triggered(trigger, args.how, count, session.progress)
@@ -96,7 +95,7 @@ def _positive(count: int) -> int:
 )
 def dsos_watch(session: Session, args: Namespace) -> object:
     wanted = None if args.events is None else _positive(args.events)
-    target = traced_target(session)
+    target = session.target
     frames = watch_frames(target, session.symbols, wanted, session.timeout)
     return relocations_of(frames) if args.json or session.json else frames
 

@@ -78,6 +78,6 @@ def _run(session: Session, debugger: Debugger, line: str, whole: bool) -> Iterat
 
 def _stop(session: Session, debugger: Debugger) -> Stop | None:
     event = session.control.wait(0) if debugger.resumed else None
-    stop = stop_here(session, event, traced=True) if event else None
+    stop = stop_here(session, event) if event else None
     debugger.saw(read_cpu(session.target))
     return stop

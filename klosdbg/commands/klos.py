@@ -13,7 +13,6 @@ from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
 from klosdbg.read import read_cpu
 from klosdbg.running.execution import run_to
-from klosdbg.running.undisturbed import traced_target
 from klosdbg.session import Session
 
 _NUMERIC = ("touch", "relocate", "ping", "exit")
@@ -117,7 +116,7 @@ def _native(session: Session) -> NativeBench:
 
 
 def _ask(session: Session, request: str, argument: int) -> MailboxAnswer:
-    target, timeout = traced_target(session), session.timeout
+    target, timeout = session.target, session.timeout
     return ask(target, session.symbols, request, argument, timeout, session.progress)
 
 

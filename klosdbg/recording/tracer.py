@@ -84,8 +84,6 @@ class Tracer:
         self._seen = 0
         self._kept = 0
         self._over = False
-        self._taken: StopEvent | None = None
-        self._was_wanted = False
         source.start()
 
     @property
@@ -113,12 +111,7 @@ class Tracer:
 
         What it ends is kept by the next ``poll``, but at once where that could be enough.
         """
-        with interrupts_deferred:
-            # After Ctrl-C, the last stop is asked for once more.
-            if event is not self._taken:
-                self._was_wanted = self._source.handle(event)
-                self._taken = event
-        wanted = self._was_wanted
+        wanted = self._source.handle(event)
         if not wanted or self._kept + self._source.ended >= self._limit:
             self.poll()
         return wanted

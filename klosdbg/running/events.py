@@ -15,7 +15,7 @@ from klosdbg.models import Stop
 from klosdbg.read import resolve_code
 from klosdbg.recording.models import End, Finished, Recorded
 from klosdbg.recording.tracer import Tracer, make_source
-from klosdbg.running.execution import stop_here, wait_for_event
+from klosdbg.running.execution import stop_here
 from klosdbg.session import Session
 from klosdbg.x86.vectors import parse_vector
 
@@ -110,7 +110,6 @@ def stop_tracer(session: Session, end: End) -> Recorded:
     tracer = session.tracer
     if tracer is None:
         raise CommandError("no events are being recorded: 'events start' begins")
-    session.tracer = None
     hint = ": Ctrl-C leaves them out" if end == "interrupt" else ""
     try:
         with _held(session, tracer):
@@ -126,14 +125,16 @@ def stop_tracer(session: Session, end: End) -> Recorded:
 
 @contextmanager
 def _held(session: Session, tracer: Tracer) -> Iterator[None]:
-    """Stop a running guest meanwhile, where the recorder stops it."""
+    """Stop a running guest meanwhile, where the recorder stops it; it is no party after that."""
     was_running = tracer.stopping and session.control.running
-    if was_running:
-        tracer.handle(session.control.interrupt())
+    try:
+        interrupted = was_running and session.control.interrupt().reason == "interrupt"
+    finally:
+        session.tracer = None
     try:
         yield
     finally:
-        if was_running:
+        if interrupted:
             session.control.resume()
 
 
@@ -171,7 +172,7 @@ def _run(session: Session) -> Stop | None:
         session.control.resume()
     while not tracer.full:
         try:
-            event = wait_for_event(session, _slice(session, began))
+            event = session.control.next_stop(_slice(session, began))
         except TargetTimeout:
             state = tracer.state()
             session.progress(_progress(state))
@@ -179,7 +180,7 @@ def _run(session: Session) -> Stop | None:
                 raise
             continue
         if event is not None and not tracer.full:
-            return stop_here(session, event, traced=True)
+            return stop_here(session, event)
     return None
 
 
@@ -203,9 +204,7 @@ def _slice(session: Session, began: float) -> float:
 
 def _halt(session: Session) -> None:
     if session.control.running:
-        event = session.control.interrupt()
-        if session.tracer is not None and session.tracer.stopping:
-            session.tracer.handle(event)
+        session.control.interrupt()
     session.in_background = False
 
 
@@ -259,7 +258,7 @@ def follow(session: Session) -> Iterator[EventHeading | EventRow]:
 
 def _glance(session: Session) -> bool:
     try:
-        event = wait_for_event(session, _GLANCE)
+        event = session.control.next_stop(_GLANCE)
     except TargetTimeout:
         return False
     if event is not None and session.tracer is not None and not session.tracer.full:

@@ -18,14 +18,9 @@ _FAR_CALL = 0x9A
 _RETURNS = ("ret", "lret", "retf", "iret")
 
 
-def stop_here(session: Session, event: StopEvent, traced: bool = False) -> Stop:
-    """Describe a stop: why, where, and the instruction to be executed next.
-
-    A recorder may want this place too; ``traced`` says that it has been told already.
-    """
+def stop_here(session: Session, event: StopEvent) -> Stop:
+    """Describe a stop: why, where, and the instruction to be executed next."""
     session.in_background = False
-    if session.tracer is not None and not traced:
-        session.tracer.handle(event)
     cpu = read_cpu(session.target)
     hit = _hit(session, event, cpu.linear_pc)
     if hit:
@@ -53,8 +48,7 @@ def run_until_stop(session: Session) -> Stop:
 def wait_for_stop(session: Session) -> Stop:
     """Wait until the running guest stops. Ctrl-C stops it, and in batch ends the run as well."""
     try:
-        event = wait_for_event(session, session.timeout)
-        return stop_here(session, event or session.control.interrupt(), traced=event is not None)
+        return stop_here(session, session.control.wait(session.timeout))
     except KeyboardInterrupt:
         stop = stop_here(session, session.control.interrupt())
         if session.interactive:
@@ -66,77 +60,6 @@ def wait_for_stop(session: Session) -> Stop:
             f"the guest did not stop within {session.timeout:g} s: it stood at {_place(stop)} "
             "(--timeout 0 waits for ever)"
         ) from None
-
-
-def passes(session: Session, event: StopEvent) -> bool:
-    """Tell whether a stop is nobody's: the recorder's own, or one whose condition does not hold.
-
-    Unless a shut-down ends the run, the guest may then run on.
-    """
-    tracer = session.tracer
-    own = tracer is not None and tracer.handle(event)
-    if tracer is not None and tracer.full:
-        return False
-    if own and not (session.breakpoints or session.awaited):
-        return True
-    return _nobody_waits(session, event, own)
-
-
-def _nobody_waits(session: Session, event: StopEvent, own: bool) -> bool:
-    if event.reason != "breakpoint":
-        return own
-    linear = read_cpu(session.target).linear_pc
-    if linear in session.awaited:
-        return False
-    here = [b for b in session.breakpoints if b.address == linear]
-    return not any(b.holds() for b in here) if here else own
-
-
-def wait_for_event(session: Session, timeout: float | None) -> StopEvent | None:
-    """Wait for a stop that is somebody's; None once the recorder has enough while it runs.
-
-    Raise ``TargetTimeout`` after ``timeout`` seconds; the guest runs on then.
-    """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while True:
-        event = _wait_or_poll(session, deadline)
-        if event is None or not passes(session, event):
-            return event
-        session.control.resume()
-
-
-def _wait_or_poll(session: Session, deadline: float | None) -> StopEvent | None:
-    """Wait for a stop; None once the recorder has enough while the guest runs."""
-    tracer = session.tracer
-    while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if tracer is None:
-            return session.control.wait(left)
-        if tracer.interval is None:
-            tracer.poll()
-            return session.control.wait(left)
-        slice_ = tracer.interval if left is None else min(left, tracer.interval)
-        try:
-            return session.control.wait(slice_)
-        except TargetTimeout:
-            if tracer.stopping and (event := _let_look(session)):
-                return event
-            tracer.poll()
-            if tracer.full:
-                return None
-            if left is not None and left <= slice_:
-                raise
-
-
-def _let_look(session: Session) -> StopEvent | None:
-    """Stop the guest for the recorder to look at its tables; return a stop that is another's."""
-    event = session.control.interrupt()
-    if event.reason != "interrupt":
-        return event
-    if session.tracer is not None:
-        session.tracer.handle(event)
-    session.control.resume()
-    return None
 
 
 def run_to(session: Session, address: int, missed: str, above_esp: int | None = None) -> Stop:
@@ -199,7 +122,7 @@ def _deadline(session: Session) -> float:
 
 def _check_time(session: Session, ends: float, what: str) -> None:
     if time.monotonic() > ends:
-        place = _place(stop_here(session, session.control.wait(0), traced=True))
+        place = _place(stop_here(session, session.control.wait(0)))
         raise CommandError(
             f"{what} took {session.timeout:g} s: the guest stands at {place} "
             "(--timeout 0 waits for ever)"

@@ -10,10 +10,11 @@ from klosdbg.ports import StopEvent
 from klosdbg.read import read_cpu
 from klosdbg.running.events import stop_tracer
 from klosdbg.server.client import Client, Conditions
-from klosdbg.server.control import SharedControl, SharedReverse, Sharers
+from klosdbg.server.recorders import Sharing
 from klosdbg.server.registers import Layout
 from klosdbg.server.threads import ALONE, GuestThread, read_guest_threads
 from klosdbg.session import Session
+from klosdbg.stops import Stops, owning
 
 _SIGNALS = {"interrupt": 2, "shutdown": 3}
 _SIGTRAP = 5
@@ -24,21 +25,23 @@ _NOT_IN_CONTROL = "this client observes: 'monitor klos control' takes control"
 class Hub:
     """One target and its clients, of which one at most controls it."""
 
-    def __init__(self, base: Session, sharers: Sharers) -> None:
-        target = base.live
-        self.control = SharedControl(target.control, sharers) if target.control else None
-        reverse = target.reverse
-        back = SharedReverse(reverse, self.control) if reverse and self.control else None
-        self.target = replace(target, control=self.control, reverse=back, close=lambda: None)
-        self.layout = Layout(target.address_bits == 64)
+    def __init__(self, base: Session) -> None:
+        self.target = replace(base.live, close=lambda: None)
+        self.control = owning(base.live)[1]
+        self.layout = Layout(base.live.address_bits == 64)
         self.clients: list[Client] = []
         self.controller: Client | None = None
         self._base = base
+        self._sharing = Sharing(base, lambda: self.control is None or not self.control.served)
+        if self.control:
+            self.control.leave(base)
+            self.control.join(self._sharing)
 
-    @property
-    def idle_sessions(self) -> list[Session]:
-        """The session that is served, and those of the clients of which no command runs."""
-        return [self._base, *(client.session for client in self.clients if not client.busy)]
+    def close(self) -> None:
+        """Let the session that was served have its stops to itself again."""
+        if self.control:
+            self.control.leave(self._sharing)
+            self.control.join(self._base)
 
     @property
     def running(self) -> bool:
@@ -46,7 +49,7 @@ class Hub:
         return self.control is not None and self.control.running
 
     def session(self) -> Session:
-        """Make the session of a new client: it looks at what the served session looked at."""
+        """Make the session of a new client, which ``join`` lets look at what is served."""
         base = self._base
         timeout = base.timeout or _TIMEOUT
         session = Session(
@@ -56,13 +59,17 @@ class Hub:
             describe=base.describe,
         )
         session.events = list(base.events)
-        session.attach(self.target)
-        if base.shown is not None:
-            session.look_at(base.shown, base.target)
         return session
 
     def join(self, client: Client) -> None:
-        """Take a client in; it gets control where nobody has it."""
+        """Take a client in: it looks at what the served session looked at.
+
+        It gets control where nobody has it.
+        """
+        session, base = client.session, self._base
+        session.attach(self.target, Sharing(session, lambda: client.busy))
+        if base.shown is not None:
+            session.look_at(base.shown, base.target)
         self.clients.append(client)
         if self.controller is None:
             self.controller = client
@@ -76,6 +83,7 @@ class Hub:
             leave_capture(client.session, None)
         if self.controller is client:
             self.release(client)
+        client.session.detach()
 
     def take_control(self, client: Client) -> None:
         """Hand control to a client; who had it keeps no breakpoints and observes from now on."""
@@ -97,7 +105,7 @@ class Hub:
             client.found_running = False
             self.control.resume()
 
-    def require_control(self, client: Client) -> SharedControl:
+    def require_control(self, client: Client) -> Stops:
         """Return the run control for the controller; refuse everybody else."""
         if self.controller is not client:
             raise CommandError(_NOT_IN_CONTROL)

@@ -1,67 +1,66 @@
-"""Recorders that run under the clients: told of each stop, and given turns while the guest runs."""
+"""Recorders that run under the clients: one that has enough, or fails, is no client's matter."""
 
-import math
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from klosdbg.errors import KlosdbgError, TargetLost
-from klosdbg.ports import RunControl, StopEvent
 from klosdbg.running.events import stop_tracer
 from klosdbg.session import Session
+from klosdbg.stops import Claim, NewStop
 
 
-def recorded_at(sessions: Iterable[Session], event: StopEvent) -> int | None:
-    """Tell the recorders of a stop; return its linear address where one of them wanted it.
+class Sharing:
+    """A session of several that share a target, as a party to its stops.
 
-    A recorder that has enough ends, and so does one that fails: the clients cannot mend it.
+    While none of its commands waits for the guest, its recorder ends by itself where it has enough,
+    and where it fails: the others cannot mend it.
     """
-    place = None
-    for session in sessions:
-        tracer = session.tracer
-        if tracer is not None and _try(session, partial(tracer.handle, event)):
-            place = tracer.place
-        if session.tracer is not None and session.tracer.full:
+
+    def __init__(self, session: Session, is_waiting: Callable[[], bool]) -> None:
+        self._session = session
+        self._is_waiting = is_waiting
+
+    @property
+    def interval(self) -> float | None:
+        """How soon the recorder wants its turn while the guest runs, in seconds; None: never."""
+        return self._session.interval
+
+    @property
+    def looks(self) -> bool:
+        """Tell whether the recorder has to look at the stopped guest now and then."""
+        return self._session.looks
+
+    @property
+    def has_enough(self) -> bool:
+        """Tell whether a command of its waits for nothing more."""
+        return self._is_waiting() and self._session.has_enough
+
+    def claim(self, stop: NewStop) -> Claim:
+        """Take a stop, and say whose it is."""
+        session = self._session
+        if self._is_waiting():
+            return session.claim(stop)
+        recorded = self._guarded(lambda: session.record(stop))
+        if session.has_enough:
             stop_tracer(session, "limit")
-    return place
+        return session.claim_of_others(stop, recorded)
 
-
-def patience(sessions: Iterable[Session], longest: float) -> float:
-    """Say how soon one of them wants its turn while the guest runs, in seconds."""
-    intervals = (s.tracer.interval for s in sessions if s.tracer is not None)
-    return min((i for i in intervals if i is not None), default=longest)
-
-
-class Turns:
-    """Turns of the recorders of a running guest: to build events, and to look at its tables."""
-
-    def __init__(self) -> None:
-        self._looked = -math.inf
-
-    def take(self, control: RunControl, sessions: Iterable[Session]) -> None:
-        """Give each its turn; one that looks at tables stops the guest for that moment."""
-        recording = [session for session in sessions if session.tracer is not None]
-        for session in recording:
-            if session.tracer is not None:
-                _try(session, session.tracer.poll)
-        looking = [s for s in recording if s.tracer and s.tracer.stopping and s.tracer.interval]
-        if not looking or time.monotonic() - self._looked < patience(looking, 0.0):
+    def turn(self) -> None:
+        """Let the recorder build events while the guest runs."""
+        if self._is_waiting():
+            self._session.turn()
             return
-        event = control.interrupt()
-        if event.reason == "interrupt":
-            recorded_at(looking, event)
-            control.resume()
-        self._looked = time.monotonic()
+        self._guarded(self._session.turn)
+        if self._session.has_enough:
+            stop_tracer(self._session, "limit")
 
-
-def _try(session: Session, turn: Callable[[], bool | None]) -> bool:
-    try:
-        return bool(turn())
-    except TargetLost:
-        raise
-    except KlosdbgError as error:
-        with suppress(KlosdbgError):
-            stop_tracer(session, "stop")
-        session.warn(f"the recording ended: {error}")
-        return False
+    def _guarded(self, act: Callable[[], bool | None]) -> bool:
+        try:
+            return bool(act())
+        except TargetLost:
+            raise
+        except KlosdbgError as error:
+            with suppress(KlosdbgError):
+                stop_tracer(self._session, "stop")
+            self._session.warn(f"the recording ended: {error}")
+            return False

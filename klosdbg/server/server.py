@@ -8,14 +8,12 @@ from collections.abc import Callable
 from functools import partial
 
 from klosdbg.errors import KlosdbgError, TargetLost
-from klosdbg.ports import StopEvent
 from klosdbg.server.client import Client, Gone
 from klosdbg.server.hub import Hub
 from klosdbg.server.listen import Listener, listen
 from klosdbg.server.packets import answer
-from klosdbg.server.recorders import Turns, patience
 from klosdbg.server.running import interrupt
-from klosdbg.server.stops import is_quiet, take_news
+from klosdbg.server.stops import Controllers, take_news
 from klosdbg.session import Session
 from klosdbg.wire.rsp import BadPacket, Interrupt, Junk, Nack, Packet, RspEvent
 
@@ -32,8 +30,10 @@ class Server:
     def __init__(
         self, session: Session, listener: Listener, warn: Callable[[str], None] | None = None
     ) -> None:
-        self.hub = Hub(session, self)
-        self._turns = Turns()
+        self.hub = Hub(session)
+        self._controllers = Controllers(self.hub)
+        if self.hub.control:
+            self.hub.control.join(self._controllers)
         self._listener = listener
         self._warn = warn or session.warn
         self._selector = selectors.DefaultSelector()
@@ -48,8 +48,9 @@ class Server:
     def run(self) -> None:
         """Serve clients until ``stop``, Ctrl-C, or ``TargetLost``."""
         try:
-            while not self._stopping:
-                self._turn(_IDLE)
+            with self._serving():
+                while not self._stopping:
+                    self._turn(_IDLE)
         except TargetLost:
             self._tell_the_end()
             raise
@@ -58,7 +59,8 @@ class Server:
 
     def turn(self) -> None:
         """Serve what has come, and wait for nothing else."""
-        self._turn(0.0)
+        with self._serving():
+            self._turn(0.0)
 
     def fileno(self) -> int:
         """Name the descriptor that is ready when there is something to serve."""
@@ -83,8 +85,15 @@ class Server:
         for client in list(self.hub.clients):
             with contextlib.suppress(TargetLost):
                 self._drop(client)
+        if self.hub.control:
+            self.hub.control.leave(self._controllers)
+        self.hub.close()
         self._selector.close()
         self._listener.close()
+
+    def _serving(self) -> contextlib.AbstractContextManager[None]:
+        control = self.hub.control
+        return control.serving(self) if control else contextlib.nullcontext()
 
     def _tell_the_end(self) -> None:
         for client in self.hub.clients:
@@ -105,16 +114,12 @@ class Server:
         if control is None or not control.running:
             return 0.0 if control and control.moved else _IDLE
         longest = _IDLE if self.hub.target.connection else _POLL
-        return min(longest, patience(self.hub.idle_sessions, longest))
+        return control.patience(longest)
 
     @property
     def interrupted(self) -> bool:
         """Tell whether the controller has asked for a stop, with 0x03."""
         return self.hub.controller is not None and self.hub.controller.interrupted
-
-    def is_quiet(self, event: StopEvent) -> bool:
-        """Tell whether a new stop is nobody's; recorders are told of it."""
-        return is_quiet(self.hub, event)
 
     def serve(self, seconds: float) -> None:
         """Serve every client once, waiting at most so long for one that has something to say."""
@@ -136,8 +141,8 @@ class Server:
         if newcomers:
             # After those who were there: one of them may have said that it gives control up.
             self._accept()
-        if self.hub.control and self.hub.running:
-            self._turns.take(self.hub.control, self.hub.idle_sessions)
+        if self.hub.control:
+            self.hub.control.turn()
 
     def _watch(self, client: Client) -> None:
         wanted = selectors.EVENT_READ if client.wants_to_read else 0

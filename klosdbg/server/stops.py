@@ -1,14 +1,12 @@
-"""Stops that are news: who is told of one, and which ones no client hears of."""
+"""Stops that are news, and those of the breakpoints that a client has set by packets."""
 
 from klosdbg.errors import KlosdbgError, MemoryFault, TargetLost
 from klosdbg.models import Address
-from klosdbg.ports import StopEvent
-from klosdbg.read import read_cpu, read_memory
+from klosdbg.read import read_memory
 from klosdbg.server.client import Client, Conditions
 from klosdbg.server.hub import Hub
 from klosdbg.server.reading import values
-from klosdbg.server.recorders import recorded_at
-from klosdbg.session import Breakpoint, Session
+from klosdbg.stops import Claim, NewStop
 from klosdbg.wire.agent import AgentExpression, Machine, evaluate
 
 
@@ -23,31 +21,28 @@ def take_news(hub: Hub) -> list[tuple[Client, bytes]]:
     return [(client, hub.stop_reply(client, event)) for client in told]
 
 
-def is_quiet(hub: Hub, event: StopEvent) -> bool:
-    """Tell whether a new stop is nobody's: a recorder's, or one where no condition holds.
+class Controllers:
+    """The breakpoints that the client in control has set by packets, as a party to the stops."""
 
-    A session whose command waits for the guest looks itself at what it has set.
-    """
-    busy = [client.session for client in hub.clients if client.busy]
-    recorded = recorded_at(hub.idle_sessions, event)
-    if event.reason != "breakpoint":
-        return False
-    linear = read_cpu(hub.target).linear_pc if recorded is None else recorded
-    if any(linear in s.awaited or s.tracer or _set_by(s, linear) for s in busy):
-        return False
-    ours = [b for session in hub.idle_sessions for b in _set_by(session, linear)]
-    asked = _asked_by(hub.controller, linear) if hub.controller else []
-    if recorded is None and not ours and not asked:
-        return False
-    return not any(b.holds() for b in ours) and not any(_is_wanted(hub, c) for c in asked)
+    interval = None
+    looks = False
+    has_enough = False
 
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
 
-def _set_by(session: Session, linear: int) -> list[Breakpoint]:
-    return [b for b in session.breakpoints if b.address == linear]
+    def turn(self) -> None:
+        """Do nothing while the guest runs."""
 
-
-def _asked_by(client: Client, linear: int) -> list[Conditions]:
-    return [found for (_, at), found in client.breakpoints.items() if at == linear]
+    def claim(self, stop: NewStop) -> Claim:
+        """Let the guest run on where none of the conditions at a breakpoint holds."""
+        client = self._hub.controller
+        if client is None or not client.breakpoints or stop.event.reason != "breakpoint":
+            return None
+        asked = [found for (_, at), found in client.breakpoints.items() if at == stop.linear]
+        if not asked:
+            return None
+        return "stays" if any(_is_wanted(self._hub, each) for each in asked) else "passes"
 
 
 def _is_wanted(hub: Hub, conditions: Conditions) -> bool:

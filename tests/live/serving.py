@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from klosdbg.ports import StopEvent
 from klosdbg.wire.rsp import Codec, Packet, encode
 from tests.live.patience import PATIENCE
 
@@ -56,19 +55,6 @@ def gdb(path: str, *commands: str, image: Path | None = None, line: str = "") ->
         errors="replace",  # what it shows of packets is binary
         timeout=300,
     ).stdout
-
-
-class Alone:
-    """Nobody else shares the guest."""
-
-    interrupted = False
-
-    def serve(self, _seconds: float) -> None:
-        """Serve nobody."""
-
-    def is_quiet(self, _event: StopEvent) -> bool:
-        """Take each stop as news."""
-        return False
 
 
 @dataclass

@@ -14,7 +14,7 @@ from klosdbg.events.filters import EventFilter
 from klosdbg.klos.recorder.ring import RingRecorder
 from klosdbg.recording.stopping import StoppingRecorder
 from klosdbg.recording.tracer import Tracer
-from klosdbg.running.execution import stop_here, wait_for_event
+from klosdbg.running.execution import stop_here
 from tests.live.driver import KLOS, Driver, driving, needs_klos
 from tests.live.patience import until
 from tests.live.tiny import needs_qemu
@@ -112,7 +112,7 @@ def _press(both: Both) -> None:
         session.control.resume()
         monitor.command("sendkey a")
         with suppress(TargetTimeout):
-            wait_for_event(session, 0.05)
+            session.control.next_stop(0.05)
         stop_here(session, session.control.interrupt())
         return any(event.vector == KEYBOARD for event in both.stopping)
 

@@ -14,7 +14,6 @@ from klosdbg.server.registers import Layout
 from klosdbg.session import Session
 from klosdbg.wire.rsp import encode
 from klosdbg.wire.target_xml import parse_target_xml
-from tests.live.serving import Alone
 from tests.unit.klos.frozen import symbols, target
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -30,7 +29,7 @@ def packets(part: str) -> list[str]:
 def client() -> Iterator[tuple[Hub, Client]]:
     session = Session(symbols=symbols())
     session.attach(target())
-    hub = Hub(session, Alone())
+    hub = Hub(session)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         joined = Client(ours, 1, hub.session())

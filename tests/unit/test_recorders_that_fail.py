@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from klosdbg.errors import CommandError, TargetLost
 from klosdbg.ports import StopEvent
-from klosdbg.server.recorders import Turns, patience, recorded_at
+from klosdbg.server.recorders import Sharing
 from klosdbg.session import Session
+from klosdbg.stops import NewStop
+from tests.unit.klos.frozen import Registers, cpu
 
 _STOP = StopEvent("breakpoint", 5)
 
@@ -40,63 +42,62 @@ class Tracer:
         return True
 
 
-class Control:
-    """Runs, and stops when it is told to."""
-
-    running = True
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-
-    def interrupt(self) -> StopEvent:
-        self.done.append("interrupt")
-        return StopEvent("interrupt", 2)
-
-    def resume(self) -> None:
-        self.done.append("resume")
-
-
-def session(tracer: Any) -> tuple[Session, list[str]]:
+def shared(tracer: Any, waiting: bool = False) -> tuple[Session, Sharing, list[str]]:
     said: list[str] = []
-    made = Session()
-    made.warn = said.append
-    made.tracer = tracer
+    session = Session()
+    session.warn = said.append
+    session.tracer = tracer
     tracer.stopping = tracer.interval is not None
-    return made, said
+    return session, Sharing(session, lambda: waiting), said
 
 
-def test_one_that_fails_ends_and_the_others_go_on() -> None:
-    bad, said = session(Tracer(CommandError("its stack cannot be read")))
-    good, silent = session(Tracer())
-    assert recorded_at([bad, good], _STOP) == 0x1000
+def new_stop() -> NewStop:
+    return NewStop(_STOP, Registers(cpu()))
+
+
+def test_one_that_fails_ends_and_is_nobodys_matter() -> None:
+    session, party, said = shared(Tracer(CommandError("its stack cannot be read")))
+    assert party.claim(new_stop()) is None
     assert said == ["the recording ended: its stack cannot be read"]
-    assert bad.tracer is None
-    assert good.tracer is not None
-    assert silent == []
-    bad.tracer = Tracer(CommandError("once more"))  # type: ignore[assignment]
-    bad.tracer.stopping = False  # type: ignore[misc]
-    Turns().take(Control(), [bad, good])  # type: ignore[arg-type]
-    assert said[1:] == ["the recording ended: once more"]
+    assert session.tracer is None
+    session, party, said = shared(Tracer(CommandError("once more")))
+    party.turn()
+    assert (session.tracer, said) == (None, ["the recording ended: once more"])
+
+
+def test_one_that_a_command_waits_for_fails_the_command() -> None:
+    _, party, said = shared(Tracer(CommandError("its stack cannot be read")), waiting=True)
+    with pytest.raises(CommandError):
+        party.claim(new_stop())
+    with pytest.raises(CommandError):
+        party.turn()
+    assert said == []
 
 
 def test_a_lost_target_is_everybodys() -> None:
-    lost, _ = session(Tracer(TargetLost("gone")))
+    _, party, _ = shared(Tracer(TargetLost("gone")))
     with pytest.raises(TargetLost):
-        recorded_at([lost], _STOP)
+        party.claim(new_stop())
 
 
-def test_one_that_has_enough_ends() -> None:
-    tracer = Tracer(full=True)
-    full, _ = session(tracer)
-    assert recorded_at([full], _STOP) == 0x1000
-    assert (full.tracer, tracer.ended) == (None, ["limit"])
+def test_one_that_has_enough_ends_and_the_guest_runs_on() -> None:
+    for act, claimed in ((lambda p: p.claim(new_stop()), "passes"), (lambda p: p.turn(), None)):
+        tracer = Tracer(full=True)
+        session, party, _ = shared(tracer)
+        assert not party.has_enough
+        assert act(party) == claimed
+        assert (session.tracer, tracer.ended) == (None, ["limit"])
 
 
-def test_one_that_looks_at_tables_stops_the_guest_now_and_then() -> None:
-    looking, _ = session(Tracer(interval=60.0))
-    control, turns = Control(), Turns()
-    assert patience([looking], 1.0) == 60.0
-    assert patience([], 1.0) == 1.0
-    for _ in range(3):
-        turns.take(control, [looking])  # type: ignore[arg-type]
-    assert control.done == ["interrupt", "resume"]
+def test_one_that_a_command_waits_for_stays_where_it_has_enough() -> None:
+    session, party, _ = shared(Tracer(full=True), waiting=True)
+    assert party.has_enough
+    assert party.claim(new_stop()) == "stays"
+    assert session.tracer is not None
+
+
+def test_where_it_stopped_need_not_be_read() -> None:
+    _, party, _ = shared(Tracer())
+    stop = new_stop()
+    assert party.claim(stop) == "passes"
+    assert stop.linear == Tracer.place

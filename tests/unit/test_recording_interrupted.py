@@ -1,13 +1,12 @@
 """Ctrl-C in the middle of a recorder's work: what the guest has told is told once, and whole."""
 
 import signal
-from types import MethodType, SimpleNamespace
+from types import MethodType
 
 import pytest
 from klosdbg.errors import TargetLost
 from klosdbg.events.event import Event, Place
 from klosdbg.events.filters import EventFilter
-from klosdbg.ports import StopEvent
 from klosdbg.recording.tracer import Tracer
 from tests.unit.test_event_model import ENTRIES, Facts, Memory, happen, ring_of
 
@@ -47,21 +46,6 @@ def test_ctrl_c_loses_no_event(facts: type[Facts]) -> None:
     tracer.stop()
     assert numbers == [*range(1, ENTRIES + 1)]
     assert (tracer.state().kept, tracer.state().lost) == (ENTRIES, 0)
-
-
-def test_a_stop_that_is_asked_for_again_is_taken_once() -> None:
-    """After Ctrl-C the last stop is looked at, which the recorder may have taken."""
-    stops: list[StopEvent] = []
-
-    def handle(event: StopEvent) -> bool:
-        stops.append(event)
-        return True
-
-    source = SimpleNamespace(start=lambda: None, handle=handle, poll=lambda: iter(()), ended=0)
-    tracer = Tracer(source, EventFilter(), None, lambda _: None)  # type: ignore[arg-type]
-    first, second = StopEvent("breakpoint", 5), StopEvent("breakpoint", 5)
-    assert all([tracer.handle(first), tracer.handle(first), tracer.handle(second)])
-    assert len(stops) == 2
 
 
 def test_what_was_copied_outlives_the_guest(monkeypatch: pytest.MonkeyPatch) -> None:

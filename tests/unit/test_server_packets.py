@@ -21,7 +21,7 @@ from klosdbg.server.server import MOST_CLIENTS, Server
 from klosdbg.session import Session
 from klosdbg.wire.rsp import checksum, encode
 from tests.live.patience import until
-from tests.live.serving import Alone, Raw
+from tests.live.serving import Raw
 from tests.unit.klos.frozen import place, symbols, target
 
 ROUNDS = 20_000
@@ -94,7 +94,7 @@ def test_mutated_packets_are_all_answered() -> None:
     rng = random.Random(0)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        hub = Hub(frozen(Control()), Alone())
+        hub = Hub(frozen(Control()))
         client = Client(ours, 1, hub.session())
         hub.join(client)
         for _ in range(ROUNDS):
