@@ -31,7 +31,8 @@ class Client:
     ``interrupted`` if it has asked for that with 0x03, ``busy`` while a command of its runs.
     ``breakpoints`` are its ``Z0`` and ``Z1`` packets: by kind and linear address the conditions of
     which one has to hold; none where it always stops.
-    ``watchpoints`` are the other ``Z`` packets: kind, linear address, size.
+    ``watchpoints`` are the other ``Z`` packets: kind, linear address, size. ``refused`` are those
+    that it believes to be set, with the reason, which is said when it lets the guest run.
     """
 
     socket: socket.socket
@@ -41,6 +42,7 @@ class Client:
     events: deque[RspEvent] = field(default_factory=deque)
     breakpoints: dict[tuple[int, int], Conditions] = field(default_factory=dict)
     watchpoints: set[tuple[WatchKind, int, int]] = field(default_factory=set)
+    refused: dict[tuple[WatchKind, int, int], str] = field(default_factory=dict)
     waiting: bool = False
     busy: bool = False
     greeted: bool = False
@@ -67,6 +69,11 @@ class Client:
     def takes_console(self) -> bool:
         """Tell whether console text may come before a stop; radare2 takes it for the stop."""
         return "qRelocInsn" not in self.features or "swbreak" in self.features
+
+    @property
+    def hides_errors(self) -> bool:
+        """Tell whether it shows no error of a watchpoint: gdb says "too many" whatever is wrong."""
+        return "swbreak" in self.features
 
     @property
     def full(self) -> bool:

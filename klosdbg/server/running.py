@@ -53,10 +53,11 @@ def _require_running_thread(hub: Hub, client: Client, action: VContAction) -> No
 def _act(hub: Hub, client: Client, steps: bool) -> bytes | None:
     if hub.controller is not client and not steps:
         client.waiting = True
-        if client.takes_console:
-            client.reply(b"O" + _FOLLOWS.encode().hex().encode())
+        _say(client, _FOLLOWS)
         return None
     control = hub.require_control(client)
+    if client.refused:
+        return _stay(hub, client)
     if control.running:
         client.waiting = True
         return None
@@ -66,6 +67,19 @@ def _act(hub: Hub, client: Client, steps: bool) -> bytes | None:
         control.resume()
     client.waiting = True
     return None
+
+
+def _stay(hub: Hub, client: Client) -> bytes:
+    """Do not let the guest run past what cannot be watched: say why, and report a stop."""
+    for refusal in client.refused.values():
+        _say(client, f"klosdbg: {refusal}\n")
+    return b"T00thread:%x;" % hub.running_thread(client).number
+
+
+def _say(client: Client, text: str) -> None:
+    """Print a text in the client's console, while it waits for a stop."""
+    if client.takes_console:
+        client.reply(b"O" + text.encode().hex().encode())
 
 
 def go_back(hub: Hub, client: Client, payload: bytes) -> bytes | None:

@@ -14,6 +14,7 @@ from klosdbg.server.client import Client
 from klosdbg.server.hub import Hub
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Segment
+from klosdbg.x86.selector import Selector
 from klosdbg.x86.tss import Tss
 
 KINDS: dict[int, WatchKind] = {2: "watch", 3: "rwatch", 4: "awatch"}
@@ -21,6 +22,8 @@ MOST_WATCHED = 64
 """Bytes of one watchpoint, and how many a client may have."""
 
 _PAGE = 4096
+_VECTORS = 256
+_PE = 1
 _STACK = 2 * _PAGE
 _STACK_POINTERS = (
     "sp0", "sp1", "sp2", "esp0", "esp1", "esp2", "rsp0", "rsp1", "rsp2",
@@ -40,10 +43,14 @@ def add_watchpoint(hub: Hub, client: Client, kind: int, address: int, size: int)
         raise CommandError(f"{MOST_WATCHED} watchpoints of up to {MOST_WATCHED} bytes can be set")
     why = why_unsafe(hub.target, address, size)
     if why:
-        raise CommandError(
+        refusal = (
             f"{address:#x} cannot be watched: {why} is in its page, and QEMU would lose interrupts "
-            "or abort: step, or set a breakpoint on what writes there"
+            "or abort: delete it, and step, or set a breakpoint on what writes there"
         )
+        if not client.hides_errors:
+            raise CommandError(refusal)
+        client.refused[asked] = refusal
+        return
     with hub.stopped():
         watchpoints.insert(*asked)
     client.watchpoints.add(asked)
@@ -52,6 +59,7 @@ def add_watchpoint(hub: Hub, client: Client, kind: int, address: int, size: int)
 def remove_watchpoint(hub: Hub, client: Client, kind: int, address: int, size: int) -> None:
     """Take away a client's watchpoint; one that is gone already does no harm."""
     asked = (KINDS[kind], address, size)
+    client.refused.pop(asked, None)
     if hub.target.watchpoints is not None and asked in client.watchpoints:
         with hub.stopped():
             hub.target.watchpoints.remove(*asked)
@@ -70,16 +78,29 @@ def why_unsafe(target: Target, address: int, size: int) -> str | None:
 def _touched(target: Target) -> Iterator[tuple[str, int, int]]:
     """Yield what it is, and its first and last linear address."""
     cpu = read_cpu(target)
-    yield "the GDT", cpu.gdtr.base, cpu.gdtr.base + cpu.gdtr.limit
-    yield "the IDT", cpu.idtr.base, cpu.idtr.base + cpu.idtr.limit
+    if _is_protected(cpu):
+        yield "the GDT", cpu.gdtr.base, cpu.gdtr.base + cpu.gdtr.limit
+    vectors = min(cpu.idtr.limit, _VECTORS * _vector_size(cpu) - 1)
+    yield ("the IDT" if _is_protected(cpu) else "the IVT"), cpu.idtr.base, cpu.idtr.base + vectors
     for name, text in (("ldtr", "the LDT"), ("tr", "the TSS")):
         segment = cpu.segments[name]
-        if segment.present:
+        # What a null selector leaves in the hidden part, from reset on, is no table.
+        if segment.present and not Selector(segment.selector).null:
             yield text, segment.base, segment.base + segment.limit
     if cpu.cpl == 0:
         top = cpu.segments["ss"].base + cpu.stack_pointer
         yield "the stack of ring 0", top - _STACK, top + _PAGE
     yield from _inner_stacks(target, cpu)
+
+
+def _is_protected(cpu: Cpu) -> bool:
+    return bool(cpu.cr0 & _PE)
+
+
+def _vector_size(cpu: Cpu) -> int:
+    if not _is_protected(cpu):
+        return 4
+    return 16 if cpu.long_mode else 8
 
 
 def _inner_stacks(target: Target, cpu: Cpu) -> Iterator[tuple[str, int, int]]:
