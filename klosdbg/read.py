@@ -20,11 +20,11 @@ from klosdbg.x86.descriptor import (
 )
 from klosdbg.x86.disasm import Instruction, disassemble
 from klosdbg.x86.iobitmap import PORTS, WITH_TERMINATOR, IoBitmap, PortAccess, port_access
+from klosdbg.x86.paging import cut_at_pages
 from klosdbg.x86.selector import Selector
 from klosdbg.x86.table import Ivt, Table, TableKind, decode_ivt, decode_table
 from klosdbg.x86.tss import Tss, decode_tss
 
-PAGE = 4096
 _REACHABLE = 0xFFFF
 """The last byte of a table that a selector can name, however large an LDT's limit is."""
 _CONTROL = ("eip", "eflags", "cr0", "cr2", "cr3", "cr4", "efer")
@@ -46,29 +46,26 @@ def read_memory(target: Target, address: Address, size: int, clip: bool = False)
     try:
         return memory.read(address.value, size)
     except MemoryFault:
-        mapped = _mapped(memory, address.value, size)
+        mapped = read_mapped(memory, address.value, size)
         if not mapped:
             raise
         if clip:
-            return memory.read(address.value, mapped)
+            return mapped
         raise CommandError(
             f"cannot read {size} bytes at {address.space} {address.value:#010x}: "
-            f"only the first {mapped} are mapped"
+            f"only the first {len(mapped)} are mapped"
         ) from None
 
 
-def _mapped(memory: Memory, address: int, size: int) -> int:
+def read_mapped(memory: Memory, address: int, size: int) -> bytes:
+    """Read as much of a range as is mapped from its start on."""
     pages = read_pages(memory, address, size)
-    return sum(len(raw) for _, raw in takewhile(lambda page: page[1] is not None, pages) if raw)
+    return b"".join(raw for _, raw in takewhile(lambda page: page[1] is not None, pages) if raw)
 
 
 def read_pages(memory: Memory, address: int, size: int) -> list[tuple[int, bytes | None]]:
     """Read a range as ``(address, bytes)`` cut at page bounds; None where a page is not mapped."""
-    pieces = []
-    while size > 0:
-        part = min(size, PAGE - address % PAGE)
-        pieces.append((address, part))
-        address, size = address + part, size - part
+    pieces = list(cut_at_pages(address, size))
     read = memory.read_many(pieces)
     return [(start, raw) for (start, _), raw in zip(pieces, read, strict=True)]
 

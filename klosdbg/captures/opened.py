@@ -9,12 +9,11 @@ from klosdbg.errors import DataError
 from klosdbg.events.document import event_of
 from klosdbg.events.event import Event
 from klosdbg.ports import Memory, Target
-from klosdbg.read import PAGE
 from klosdbg.wire.bundle import EVENTS, NOTES, RELOCATIONS, Line, Manifest
 from klosdbg.wire.bundle import Snapshot as Snapshot
 from klosdbg.wire.stored import StoredMemory
 from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.paging import paging_of, walk
+from klosdbg.x86.paging import cut_at_pages, paging_of, walk_all
 
 if TYPE_CHECKING:
     from klosdbg.wire.bundle_read import Bundle
@@ -129,11 +128,8 @@ def _unmapped(cpu: Cpu, physical: Memory, address: int, size: int) -> bool:
     paging = paging_of(cpu)
     if paging is None:
         return False
-    walks = (
-        walk(lambda at, length: physical.read_many([(at, length)])[0], page, paging)
-        for page in range(address & -PAGE, address + size, PAGE)
-    )
-    return any(found.why is not None and found.unreadable is None for found in walks)
+    walks = walk_all(physical.read_many, (at for at, _ in cut_at_pages(address, size)), paging)
+    return any(found.why is not None and found.unreadable is None for found in walks.values())
 
 
 @dataclass(frozen=True, slots=True)

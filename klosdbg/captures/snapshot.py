@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from klosdbg.captures.opened import HeldRegisters
 from klosdbg.errors import KlosdbgError
+from klosdbg.paged import PageTables
 from klosdbg.ports import Memory, Target
 from klosdbg.read import (
-    PAGE,
     read_gdt,
     read_idt,
     read_ivt,
@@ -24,11 +24,10 @@ from klosdbg.read import (
 from klosdbg.system import System
 from klosdbg.wire.bundle import Snapshot
 from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.paging import LEVELS, Mode, PageEntry, decode_pte, paging_mode
+from klosdbg.x86.paging import PAGE, Paging, paging_of
 
 _BEFORE, _CODE, _STACK = 512, 4096, 4096
 _MOST_TABLES = 256
-_ADDRESS = 0x000F_FFFF_FFFF_F000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,8 @@ def _steps(
 ) -> Iterator[Callable[[], object]]:
     for reader in (read_gdt, read_ldt, read_idt, read_ivt, read_tss, read_segment_states):
         yield lambda reader=reader: reader(target)  # type: ignore[misc]
-    yield lambda: _touch_page_tables(target.physical, cpu, cpu.cr3)
-    yield lambda: _touch_address_spaces(target.physical, cpu, system)
+    yield lambda: _read_page_tables(target.physical, paging_of(cpu))
+    yield lambda: _read_address_spaces(target.physical, cpu, system)
     if system.snapshot_readers is not None:
         yield from system.snapshot_readers(target, not redact)
     if not redact:
@@ -136,28 +135,11 @@ def _touch(memory: Memory, address: int, size: int) -> None:
     read_pages(memory, start, max(0, address + size - start))
 
 
-def _touch_address_spaces(memory: Memory | None, cpu: Cpu, system: System) -> None:
+def _read_address_spaces(memory: Memory | None, cpu: Cpu, system: System) -> None:
     for process in system.processes() if system.processes else ():
-        _touch_page_tables(memory, cpu, process.cr3)
+        _read_page_tables(memory, paging_of(cpu, process.cr3))
 
 
-def _touch_page_tables(memory: Memory | None, cpu: Cpu, cr3: int) -> None:
-    """Read every paging structure that a root leads to, the upper ones first."""
-    mode = paging_mode(cpu)
-    if memory is None or mode is None:
-        return
-    width = 4 if LEVELS[mode] == 2 else 8
-    tables = {cr3 & (0xFFFF_FFE0 if mode == "PAE" else _ADDRESS)}
-    for level in range(LEVELS[mode], 0, -1):
-        size = 32 if mode == "PAE" and level == 3 else PAGE
-        ordered = sorted(tables)[:_MOST_TABLES]
-        raws = memory.read_many([(table, size) for table in ordered])
-        if level == 1:
-            return
-        entries = (_entries(raw or b"", width, mode, level) for raw in raws)
-        tables = {e.address for table in entries for e in table if e.present and not e.maps_page}
-
-
-def _entries(raw: bytes, width: int, mode: Mode, level: int) -> Iterator[PageEntry]:
-    for at in range(0, len(raw), width):
-        yield decode_pte(int.from_bytes(raw[at : at + width], "little"), mode, level)
+def _read_page_tables(memory: Memory | None, paging: Paging | None) -> None:
+    if memory is not None and paging is not None:
+        PageTables(memory).read_all(paging, _MOST_TABLES)

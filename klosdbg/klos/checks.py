@@ -12,6 +12,7 @@ from klosdbg.ports import Target
 from klosdbg.read import read_idt, read_selector
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Descriptor, Gate, Segment, SystemSegment
+from klosdbg.x86.paging import paging_of
 from klosdbg.x86.selector import Selector
 
 _TOP = 0xFFFF_FFFF
@@ -220,8 +221,9 @@ def _running(target: Target, cpu: Cpu, info: KlosInfo) -> Iterator[Check]:
     if process is None:
         yield Check("current_pid", "wrong", info.current_pid, "no such process", "processes")
         return
-    page_directory = cpu.cr3 & ~0xFFF
-    yield _same("current_pid", f"cr3 {process.cr3:#x}", f"cr3 {page_directory:#x}", "CR3")
+    paging = paging_of(cpu)
+    found = f"cr3 {paging.root:#x}" if paging else "paging is off"
+    yield _same("current_pid", f"cr3 {process.cr3:#x}", found, "CR3")
     thread = read_entry(target, info.threads, info.current_thread, KlosThread)
     found = f"pid {thread.pid}" if thread else "no thread"
     yield _same("current_thread", f"pid {info.current_pid}", found, "threads")

@@ -9,8 +9,8 @@ from klosdbg.klos.abi import KlosArray, KlosInfo
 from klosdbg.klos.constants import Flag
 from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory, Target
-from klosdbg.read import PAGE
 from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.paging import PAGE
 
 MAGIC = b"KLOSINFO"
 SEARCHED = 64 << 20

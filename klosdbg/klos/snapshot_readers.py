@@ -11,7 +11,8 @@ from klosdbg.klos.outcomes import read_outcomes
 from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
 from klosdbg.ports import Memory, Symbols, Target
-from klosdbg.read import PAGE, read_pages
+from klosdbg.read import read_pages
+from klosdbg.x86.paging import PAGE
 
 _MOST_ARRAY = 1 << 20
 _MOST_TEXT = 1 << 20

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from klosdbg.errors import KlosdbgError
 from klosdbg.ports import Memory
 from klosdbg.x86.disasm import Instruction, disassemble
+from klosdbg.x86.paging import PAGE
 
-PAGE = 4096
 _WINDOW = 64
 _MOST_BLOCKS = 256
 _MOST_IN_BLOCK = 64

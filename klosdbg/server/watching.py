@@ -14,6 +14,7 @@ from klosdbg.server.client import Client
 from klosdbg.server.hub import Hub
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Segment
+from klosdbg.x86.paging import PAGE
 from klosdbg.x86.selector import Selector
 from klosdbg.x86.tss import Tss
 
@@ -21,10 +22,9 @@ KINDS: dict[int, WatchKind] = {2: "watch", 3: "rwatch", 4: "awatch"}
 MOST_WATCHED = 64
 """Bytes of one watchpoint, and how many a client may have."""
 
-_PAGE = 4096
 _VECTORS = 256
 _PE = 1
-_STACK = 2 * _PAGE
+_STACK = 2 * PAGE
 _STACK_POINTERS = (
     "sp0", "sp1", "sp2", "esp0", "esp1", "esp2", "rsp0", "rsp1", "rsp2",
     "ist1", "ist2", "ist3", "ist4", "ist5", "ist6", "ist7",
@@ -68,9 +68,9 @@ def remove_watchpoint(hub: Hub, client: Client, kind: int, address: int, size: i
 
 def why_unsafe(target: Target, address: int, size: int) -> str | None:
     """Name what the processor itself touches in the pages of a range; None where it is nothing."""
-    first, last = address & -_PAGE, address + size - 1 | _PAGE - 1
+    first, last = address & -PAGE, address + size - 1 | PAGE - 1
     for name, start, end in _touched(target):
-        if start & -_PAGE <= last and end | _PAGE - 1 >= first:
+        if start & -PAGE <= last and end | PAGE - 1 >= first:
             return name
     return None
 
@@ -89,7 +89,7 @@ def _touched(target: Target) -> Iterator[tuple[str, int, int]]:
             yield text, segment.base, segment.base + segment.limit
     if cpu.cpl == 0:
         top = cpu.segments["ss"].base + cpu.stack_pointer
-        yield "the stack of ring 0", top - _STACK, top + _PAGE
+        yield "the stack of ring 0", top - _STACK, top + PAGE
     yield from _inner_stacks(target, cpu)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from klosdbg.errors import MemoryFault
 from klosdbg.ports import Memory
-from klosdbg.read import PAGE
+from klosdbg.x86.paging import PAGE
 
 _LONGEST = 15
 _MOST_PAGES = 256

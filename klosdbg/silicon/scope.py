@@ -10,6 +10,7 @@ from klosdbg.recording.stop_registers import QuickRegisters
 from klosdbg.system import System, SystemProcess
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.disasm import disassemble
+from klosdbg.x86.paging import paging_of
 
 _SHORT_RANGE = 0x800
 
@@ -99,7 +100,8 @@ class InProcess:
 
     def holds(self, cpu: Cpu) -> bool:
         """Tell whether the process's address space is in use."""
-        return cpu.cr3 & ~0xFFF == self._process.cr3
+        paging = paging_of(cpu)
+        return paging is not None and paging.root == self._process.cr3
 
     def left(self, linear: int, size: int) -> None:
         """Note nothing: the contexts are up to date."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from klosdbg.errors import DataError
+from klosdbg.paged import PagedMemory
 from klosdbg.ports import Target
-from klosdbg.targets.walked import WalkedMemory
 from klosdbg.wire.elfnotes import NAME, decode_qemu_note
 from klosdbg.wire.stored import StoredMemory
 from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.paging import paging_of
 
 _MAGIC = b"\x7fELF"
 _MACHINES = ("EM_386", "EM_X86_64")
@@ -44,7 +45,7 @@ def open_dump(path: Path) -> Target:
     return Target(
         name=path.name,
         registers=_Held(cpu),
-        linear=WalkedMemory(physical, lambda: cpu),
+        linear=PagedMemory(physical, paging_of(cpu)),
         physical=physical,
         address_bits=64 if cpu.long_mode else 32,
     )

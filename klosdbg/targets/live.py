@@ -5,13 +5,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
+from klosdbg.paged import PagedMemory
 from klosdbg.ports import Memory, Monitor, Registers, Target
 from klosdbg.targets.qmp import Qmp
 from klosdbg.targets.qmp_ports import Exchange, QmpMemory, QmpRegisters
 from klosdbg.targets.rsp import RspPorts, open_rsp
 from klosdbg.targets.shared_ram import SharedRam
-from klosdbg.targets.walked import WalkedMemory
 from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.paging import paging_of
 
 IsRunning = Callable[[], bool]
 
@@ -41,7 +42,8 @@ class SharedMemory:
 
     def __init__(self, registers: Registers, physical: Memory, rest: Memory) -> None:
         self._registers = registers
-        self._walked = WalkedMemory(physical, lambda: self._cpu)
+        self._paged = PagedMemory(physical, None)
+        self._physical = physical
         self._rest = rest
 
     def read(self, address: int, size: int) -> bytes:
@@ -53,8 +55,13 @@ class SharedMemory:
         return self._way().read_many(requests)
 
     def _way(self) -> Memory:
-        self._cpu = self._registers.read()
-        return self._walked if self._cpu.a20 and not self._cpu.smm else self._rest
+        cpu = self._registers.read()
+        if not cpu.a20 or cpu.smm:
+            return self._rest
+        paging = paging_of(cpu)
+        if paging != self._paged.paging:
+            self._paged = PagedMemory(self._physical, paging)
+        return self._paged
 
 
 class LiveRegisters:

@@ -8,7 +8,7 @@
 A 32-bit entry is the low half. Bit 7 is PAT in an entry of level 1; of a large page PAT is bit 12.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,11 @@ from klosdbg.x86.cpu import Cpu
 Mode = Literal["32-bit", "PSE", "PAE", "4-level", "5-level"]
 ReadPhysical = Callable[[int, int], bytes | None]
 """Reads ``size`` bytes at a physical address; None where there is no memory."""
+ReadManyPhysical = Callable[[list[tuple[int, int]]], list[bytes | None]]
+"""Reads several ``(address, size)`` ranges at once; None where there is no memory."""
 
+PAGE = 4096
+"""The size of the smallest page, and of every paging structure but PAE's root."""
 NAMES = {1: "pte", 2: "pde", 3: "pdpte", 4: "pml4e", 5: "pml5e"}
 LEVELS: Mapping[str, int] = {"32-bit": 2, "PSE": 2, "PAE": 3, "4-level": 4, "5-level": 5}
 _ADDRESS = ((1 << 52) - 1) & ~0xFFF
@@ -44,7 +48,7 @@ class PageEntry:
     @property
     def narrow(self) -> bool:
         """Tell whether it is a 32-bit entry."""
-        return self.mode in ("32-bit", "PSE")
+        return LEVELS[self.mode] == 2
 
     @property
     def root_pdpte(self) -> bool:
@@ -197,13 +201,30 @@ class Paging:
     wp: bool = True
     physical_bits: int = _MAX_PHYSICAL_BITS
 
+    @property
+    def root(self) -> int:
+        """The physical address, out of CR3, of the structure that a walk begins at."""
+        if self.levels == 2:
+            return self.cr3 & 0xFFFF_F000
+        return self.cr3 & (0xFFFF_FFE0 if self.mode == "PAE" else _ADDRESS)
 
-def paging_mode(cpu: Cpu) -> Mode | None:
-    """Tell how the processor walks page tables; None where paging is off."""
-    mode = cpu.paging
-    if mode == "off":
-        return None
-    return "PSE" if mode == "32-bit" and bit(cpu.cr4, 4) else mode
+    @property
+    def levels(self) -> int:
+        """How many entries a walk reads, at most."""
+        return LEVELS[self.mode]
+
+    @property
+    def entry_size(self) -> int:
+        """The size of an entry in bytes."""
+        return 4 if self.levels == 2 else 8
+
+    def table_size(self, level: int) -> int:
+        """Give the size in bytes of a paging structure."""
+        return 32 if self.mode == "PAE" and level == 3 else PAGE
+
+    def span(self, level: int) -> int:
+        """Give how many bytes of linear memory one entry is for."""
+        return PAGE << (10 if self.levels == 2 else 9) * (level - 1)
 
 
 def paging_of(cpu: Cpu, cr3: int | None = None) -> Paging | None:
@@ -211,9 +232,9 @@ def paging_of(cpu: Cpu, cr3: int | None = None) -> Paging | None:
 
     NXE counts as set in long mode, where dumps do not tell it (SDM Vol. 3A, 4.1.1).
     """
-    mode = paging_mode(cpu)
-    if mode is None:
+    if cpu.paging == "off":
         return None
+    mode: Mode = "PSE" if cpu.paging == "32-bit" and bit(cpu.cr4, 4) else cpu.paging
     return Paging(mode, cpu.cr3 if cr3 is None else cr3, nxe=cpu.long_mode or bit(cpu.efer, 11))
 
 
@@ -286,18 +307,52 @@ def table_index(linear: int, mode: Mode, level: int) -> int:
     return bits(linear, 12 + 9 * level - 1, 12 + 9 * (level - 1))
 
 
+def cut_at_pages(address: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut a range into ``(address, size)`` at the bounds of pages."""
+    while size > 0:
+        part = min(size, PAGE - address % PAGE)
+        yield address, part
+        address, size = address + part, size - part
+
+
 def walk(read_physical: ReadPhysical, linear: int, paging: Paging) -> Walk:
     """Walk the paging structures for a linear address, through ``read_physical``. Total."""
-    if LEVELS[paging.mode] > 3 and not is_canonical(linear, paging.mode):
+    return walk_all(lambda asked: [read_physical(*each) for each in asked], [linear], paging)[
+        linear
+    ]
+
+
+def walk_all(
+    read_many: ReadManyPhysical, linears: Iterable[int], paging: Paging
+) -> dict[int, Walk]:
+    """Walk for several linear addresses at once: each level is one call. Total."""
+    ways = {linear: _walking(linear, paging) for linear in linears}
+    answers: dict[int, bytes | None] = dict.fromkeys(ways)
+    walks: dict[int, Walk] = {}
+    while answers:
+        asked: dict[int, tuple[int, int]] = {}
+        for linear, answer in answers.items():
+            try:
+                asked[linear] = ways[linear].send(answer)
+            except StopIteration as ended:
+                walks[linear] = ended.value
+        wanted = list(dict.fromkeys(asked.values()))
+        raws = dict(zip(wanted, read_many(wanted), strict=True)) if wanted else {}
+        answers = {linear: raws[place] for linear, place in asked.items()}
+    return walks
+
+
+def _walking(linear: int, paging: Paging) -> Generator[tuple[int, int], bytes | None, Walk]:
+    """Yield the ``(address, size)`` of each entry, to be sent what is there; return the walk."""
+    if paging.levels > 3 and not is_canonical(linear, paging.mode):
         return Walk(linear, paging, (), "the address is not canonical: #GP or #SS, no walk")
     steps: list[Step] = []
-    table = _root(paging)
-    size = 4 if LEVELS[paging.mode] == 2 else 8
-    for level in range(LEVELS[paging.mode], 0, -1):
+    table = paging.root
+    for level in range(paging.levels, 0, -1):
         index = table_index(linear, paging.mode, level)
-        at = table + index * size
-        raw = read_physical(at, size)
-        if raw is None or len(raw) < size:
+        at = table + index * paging.entry_size
+        raw = yield at, paging.entry_size
+        if raw is None or len(raw) < paging.entry_size:
             unread = f"the {NAMES[level]} at physical {at:#x} cannot be read"
             return Walk(linear, paging, tuple(steps), unread, at)
         entry = decode_pte(int.from_bytes(raw, "little"), paging.mode, level)
@@ -307,12 +362,6 @@ def walk(read_physical: ReadPhysical, linear: int, paging: Paging) -> Walk:
             return Walk(linear, paging, tuple(steps), why)
         table = entry.address
     raise AssertionError("a level 1 entry maps a page")
-
-
-def _root(paging: Paging) -> int:
-    if LEVELS[paging.mode] == 2:
-        return paging.cr3 & 0xFFFF_F000
-    return paging.cr3 & (0xFFFF_FFE0 if paging.mode == "PAE" else _ADDRESS)
 
 
 def _stops(entry: PageEntry, paging: Paging) -> str | None:

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 from klosdbg.errors import MemoryFault
 from klosdbg.klos.find import booted_klos
-from klosdbg.recording.os_memory import PinnedMemory
+from klosdbg.recording.os_memory import pinned_memory
 from klosdbg.running.execution import run_to, stop_here
 from tests.live.driver import KLOS, PACED, Driver, driving, klosdbg, needs_klos
 from tests.live.tiny import needs_qemu
@@ -137,7 +137,7 @@ def test_pinned_memory_is_linear_memory(counted: Driver) -> None:
     """Also over the ends of pages, and where nothing is mapped."""
     session = counted.session
     info = booted_klos(session.target, session.symbols).info
-    pinned = PinnedMemory(session.target)
+    pinned = pinned_memory(session.target)
     for address, size in (
         (info.events.address, 1 << 16),
         (info.names.address + 1, 3),

@@ -13,6 +13,7 @@ from klosdbg.klos.find import read_array, read_columns, read_one, try_read
 from klosdbg.ports import Target
 from klosdbg.read import read_pages
 from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.paging import PAGE
 from klosdbg.x86.selector import Selector
 
 RPL = 3
@@ -101,7 +102,7 @@ def read_facts(target: Target, info: KlosInfo) -> Facts:
 def _slots(target: Target, table: str, base: int, limit: int) -> Slots:
     raws: list[bytes | None] = []
     for address, raw in read_pages(target.linear, base, limit + 1):
-        size = min(4096 - address % 4096, base + limit + 1 - address)
+        size = min(PAGE - address % PAGE, base + limit + 1 - address)
         count = size // _SLOT
         raws += _struct(count).unpack_from(raw) if raw else [None] * count
     return Slots(table, base, limit, tuple(raws))

@@ -1,15 +1,15 @@
 """What applications reach: no OS structure below DSAPP's limit, none aliased, no selector there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from klosdbg.klos.abi import KlosProcess
 from klosdbg.klos.audit.facts import CHANCE, Facts
-from klosdbg.klos.audit.pages import MappedPage, PageTables
 from klosdbg.klos.constants import Process, State
+from klosdbg.paged import MappedPage, PageTables
 from klosdbg.ports import Memory
-from klosdbg.read import PAGE
 from klosdbg.x86.findings import Finding
-from klosdbg.x86.paging import Mode, paging_mode
+from klosdbg.x86.paging import PAGE, Paging, paging_of
 
 _WORD = 4
 _SITE_PAGES = "prologue"
@@ -38,24 +38,24 @@ def _structures(facts: Facts) -> Iterator[tuple[str, int, int]]:
 
 def check_memory(facts: Facts) -> Iterator[Finding]:
     """Walk every process's application pages: none is an OS structure's, none holds DSOS."""
-    mode, physical = paging_mode(facts.cpu), facts.target.physical
-    if mode is None or physical is None:
-        why = f"{facts.target.name} has no physical memory" if mode else "paging is off"
+    paging, physical = paging_of(facts.cpu), facts.target.physical
+    if paging is None or physical is None:
+        why = f"{facts.target.name} has no physical memory" if paging else "paging is off"
         yield Finding("not-checked", "note", "applications' pages", f"{why}: not looked at")
         return
     tables = PageTables(physical)
-    own = _protected(facts, mode, tables)
-    pages = list(_application_pages(facts, mode, tables))
+    own = _protected(facts, paging, tables)
+    pages = list(_application_pages(facts, paging, tables))
     yield from _aliases(pages, own)
     yield from _secrets(facts, physical, pages)
 
 
-def _protected(facts: Facts, mode: Mode, tables: PageTables) -> _Frames:
+def _protected(facts: Facts, paging: Paging, tables: PageTables) -> _Frames:
     """Map the page frames of OS structures to names."""
     frames: _Frames = {}
     for name, address, size in _structures(facts):
         last = address + size - 1
-        for page in tables.pages(mode, facts.cpu.cr3, address, last):
+        for page in tables.pages(paging, address, last):
             frames |= dict.fromkeys(_frames(page, address, last), name)
     for process in facts.processes:
         if process.state != State.FREE:
@@ -70,13 +70,14 @@ def _frames(page: MappedPage, first: int, last: int) -> Iterator[int]:
 
 
 def _application_pages(
-    facts: Facts, mode: Mode, tables: PageTables
+    facts: Facts, paging: Paging, tables: PageTables
 ) -> Iterator[tuple[KlosProcess, MappedPage]]:
     for process in facts.processes:
         system = process.flags & Process.SYSTEM
         if process.state in (State.FREE, State.ENDED) or not process.cr3 or system:
             continue
-        for page in tables.pages(mode, process.cr3, 0, facts.info.app_top - 1):
+        own = replace(paging, cr3=process.cr3)
+        for page in tables.pages(own, 0, facts.info.app_top - 1):
             if page.user:
                 yield process, page
 

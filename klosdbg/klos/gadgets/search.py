@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from klosdbg.errors import CommandError
 from klosdbg.klos.abi import KlosInfo, KlosSite
-from klosdbg.klos.audit.pages import MappedPage, PageTables
 from klosdbg.klos.constants import Frame
 from klosdbg.klos.find import booted_klos, read_array, read_numbers
 from klosdbg.klos.gadgets.flow import escape, loaded_register
 from klosdbg.klos.gadgets.models import Gadget, Gadgets
+from klosdbg.paged import MappedPage, PageTables
 from klosdbg.ports import Symbols, Target
 from klosdbg.x86.disasm import Instruction, disassemble
-from klosdbg.x86.paging import paging_mode
+from klosdbg.x86.paging import PAGE, paging_of
 
 _TOP = 0xFFFF_FFFF
 _LONGEST = 15
@@ -57,14 +57,13 @@ def find_gadgets(target: Target, symbols: Symbols | None, every: bool) -> Gadget
 
 
 def _pages(target: Target, info: KlosInfo) -> list[tuple[MappedPage, bytes | None]]:
-    mode = paging_mode(target.registers.read())
-    if target.physical is None or mode is None:
+    paging = paging_of(target.registers.read())
+    if target.physical is None or paging is None:
         raise CommandError("executable pages are found by page tables: there are none to read here")
     tables = PageTables(target.physical)
-    cr3 = target.registers.read().cr3
-    pages = [p for p in tables.pages(mode, cr3, info.app_top, _TOP) if p.user]
+    pages = [p for p in tables.pages(paging, info.app_top, _TOP) if p.user]
     used = _used_frames(target, info)
-    wanted = [p for p in pages if used is None or p.physical >> 12 in used]
+    wanted = [p for p in pages if used is None or p.physical // PAGE in used]
     raws = target.physical.read_many([(p.physical, p.size) for p in wanted])
     return list(zip(wanted, raws, strict=True))
 

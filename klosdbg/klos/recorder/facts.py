@@ -12,7 +12,7 @@ from klosdbg.klos.constants import Origin as KlosOrigin
 from klosdbg.klos.find import booted_klos, read_numbers, try_read
 from klosdbg.klos.layout import decode, members, size_of
 from klosdbg.ports import Memory, Symbols, Target
-from klosdbg.recording.os_memory import PinnedMemory
+from klosdbg.recording.os_memory import pinned_memory
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
 ORIGINS: Mapping[int, Origin] = {
@@ -92,9 +92,9 @@ class KlosFacts:
         return next((process.name for process in found if process.pid == pid), None)
 
     @cached_property
-    def fixed(self) -> PinnedMemory:
+    def fixed(self) -> Memory:
         """The OS's own memory, to be read as often as one likes."""
-        return PinnedMemory(self._target)
+        return pinned_memory(self._target)
 
     def running_requests(self) -> list[tuple[int, int]]:
         """List what ``running`` wants to be read, as ``(address, size)``."""
