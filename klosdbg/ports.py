@@ -22,11 +22,16 @@ StopReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class StopEvent:
-    """One stop as the target reports it; ``address`` is the linear address of a watchpoint hit."""
+    """One stop as the target reports it; ``address`` is the linear address of a watchpoint hit.
+
+    ``processor`` is the one that stopped, from 0, whose registers are then read. It is None where
+    there is one alone, and where nobody knows.
+    """
 
     reason: StopReason
     signal: int
     address: int | None = None
+    processor: int | None = None
 
 
 class Memory(Protocol):
@@ -47,10 +52,14 @@ class MemoryWriter(Protocol):
 
 
 class Registers(Protocol):
-    """The processor's registers, hidden parts included."""
+    """The processor's registers, hidden parts included: of several, the one that stopped last."""
 
     def read(self) -> Cpu:
-        """Read every register that the target can name."""
+        """Read every register that the target can name.
+
+        A guest that stands still gives the same object again, until it moves, a register is written
+        or its monitor is asked: who keeps what it read at a stop tells by that whether it is old.
+        """
 
 
 class GeneralRegisters(Protocol):

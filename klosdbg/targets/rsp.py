@@ -1,4 +1,7 @@
-"""A live target behind a GDB stub, QEMU's above all: the ports, put together."""
+"""A live target behind a GDB stub, QEMU's above all: the ports, put together.
+
+What only QEMU's stub understands is in ``qemu_dialect``; another stub lacks the ports that need it.
+"""
 
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
@@ -6,7 +9,8 @@ from dataclasses import dataclass
 
 from klosdbg.errors import TargetError
 from klosdbg.ports import Target
-from klosdbg.targets.rsp_control import Resets, RspControl
+from klosdbg.targets.qemu_dialect import QemuDialect, QemuMachine, Resets
+from klosdbg.targets.rsp_control import RspControl
 from klosdbg.targets.rsp_link import RspLink, open_socket
 from klosdbg.targets.rsp_memory import RspMemory, RspMemoryWriter
 from klosdbg.targets.rsp_registers import RspRegisters, RspRegisterWriter
@@ -22,7 +26,7 @@ class RspMonitor:
 
     def command(self, text: str) -> str:
         """Run one monitor command and return what it printed."""
-        self._stub.forget_registers()
+        self._stub.registers_change()
         return self._stub.monitor(text)
 
 
@@ -62,21 +66,21 @@ def greet(
 
 def _ports(link: RspLink, resets: Resets | None, was_running: bool | None) -> RspPorts:
     stub = RspStub(link)
-    if was_running is not None:
-        stub.was_running = was_running
-    registers = RspRegisters(stub)
-    control = RspControl(stub, registers.read, resets)
+    dialect = QemuDialect(stub)
+    if was_running is not None or dialect.stopped_silently():
+        stub.found_running(was_running is not False)
+    registers = RspRegisters(stub, dialect)
+    machine = QemuMachine(stub, dialect, registers.read, resets)
     monitor = RspMonitor(stub)
-    linear = RspMemory(stub, "linear")
+    linear = RspMemory(stub, "linear", dialect.ask_linear)
+    control = RspControl(stub, dialect, machine, linear, registers.read)
+    several = dialect.has_monitor and len(stub.threads) > 1
 
     def read_at_stop(
         names: Collection[str], requests: list[tuple[int, int]]
     ) -> tuple[Mapping[str, int], list[bytes | None]]:
         (general,), found = linear.read_after([b"g"], requests)
         return stub.description.decode(general, names), found
-
-    def stands_at(pc: int) -> None:
-        stub.stopped_among = frozenset((pc,))
 
     def close() -> None:
         try:
@@ -90,19 +94,21 @@ def _ports(link: RspLink, resets: Resets | None, was_running: bool | None) -> Rs
         name=link.name,
         registers=registers,
         linear=linear,
-        physical=RspMemory(stub, "physical") if stub.has_physical else None,
-        linear_writer=RspMemoryWriter(stub),
-        register_writer=RspRegisterWriter(stub),
+        physical=RspMemory(stub, "physical", dialect.ask_physical)
+        if dialect.has_physical
+        else None,
+        linear_writer=RspMemoryWriter(stub, dialect.ask_linear),
+        register_writer=RspRegisterWriter(stub, dialect),
         control=control,
         reverse=control if "ReverseStep" in stub.features.supported else None,
-        monitor=monitor,
+        monitor=monitor if dialect.has_monitor else None,
         watchpoints=RspWatchpoints(stub),
-        processors=registers.read_processors if stub.threads > 1 else None,
+        processors=dialect.read_processors if several else None,
         connection=link,
         read_general=registers.read_general,
         linear_at_stop=linear,
         read_at_stop=read_at_stop,
-        stands_at=stands_at,
+        stands_at=control.stands_at,
         close=close,
         address_bits=64 if stub.description.is_64_bit else 32,
     )

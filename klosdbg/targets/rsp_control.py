@@ -1,33 +1,24 @@
 """Run control through a GDB stub: breakpoints at linear addresses, steps, stops."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Protocol
 
 from klosdbg.errors import TargetError, TargetLost, TargetTimeout
 from klosdbg.interrupts import interrupts_deferred
-from klosdbg.ports import StopEvent, StopReason
+from klosdbg.ports import Memory, StopEvent, StopReason
+from klosdbg.targets.qemu_dialect import QemuDialect, QemuMachine
 from klosdbg.targets.rsp_link import REPLY_TIMEOUT
 from klosdbg.targets.rsp_stub import RspStub
-from klosdbg.wire.rsp_replies import StopReply, parse_stop
+from klosdbg.wire.rsp_replies import StopReply
 from klosdbg.x86.cpu import Cpu
 
 _SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
-_INTERRUPTED, _STEPPED = StopEvent("interrupt", _SIGINT), StopEvent("step", _SIGTRAP)
 _IF, _VM, _PE = 1 << 9, 1 << 17, 1
-_HLT = b"f4"
+_HLT = b"\xf4"
 _STEP_PATIENCE = 1.0
 _STEP_TRIES = 4
 _BACK_PATIENCE = 120.0
-_FIRMWARE = (range(0xC0000, 0x100000), range(0xFF000000, 1 << 32))
-
-
-class Resets(Protocol):
-    """Resets a machine whose resets are shut-downs."""
-
-    def reset(self) -> None:
-        """Reset it; the next reset is a shut-down again."""
 
 
 class RspControl:
@@ -37,23 +28,32 @@ class RspControl:
     stub would stop a guest that runs, and moving a breakpoint away from under the program counter
     and back costs no stop.
 
-    SeaBIOS that finds itself in RAM answers a reset with one of its own, which is none of the
-    guest's: the first shut-down in firmware after a reset is one more reset, and no stop.
+    Of several processors one steps, while the others stand still unless it waits for them. A stop
+    is that of the processor that the stub names: another one's breakpoint is no step.
     """
 
     def __init__(
-        self, stub: RspStub, read_cpu: Callable[[], Cpu], resets: Resets | None = None
+        self,
+        stub: RspStub,
+        dialect: QemuDialect,
+        machine: QemuMachine,
+        linear: Memory,
+        read_cpu: Callable[[], Cpu],
     ) -> None:
         self._stub = stub
+        self._dialect = dialect
+        self._machine = machine
+        self._linear = linear
         self._read_cpu = read_cpu
-        self._resets = resets
-        self._firmware_resets = False
         self._wanted: Counter[int] = Counter()
         self._armed: frozenset[int] = frozenset()
-        self._stepping = False
-        self._last = _INTERRUPTED
-        if stub.found_state == "shutdown":
-            self._last = StopEvent("shutdown", _SIGQUIT)
+        self._action = b""
+        self._stepping: int | None = None
+        self._unfinished: set[int] = set()
+        self._among: tuple[int, frozenset[int]] = (-1, frozenset())
+        self._last = self._event("interrupt", _SIGINT)
+        if dialect.found_state == "shutdown":
+            self._last = self._event("shutdown", _SIGQUIT)
 
     @property
     def running(self) -> bool:
@@ -64,7 +64,7 @@ class RspControl:
         """Let the guest run, stepping off a breakpoint under it first."""
         with interrupts_deferred:
             self._require_alive()
-            self._firmware_resets = self._firmware_resets and self._in_firmware()
+            self._machine.about_to_run()
             if self._at_breakpoint() and self.step().reason != "step":
                 return
             self._go()
@@ -83,16 +83,20 @@ class RspControl:
         What ends the wait is the next thing that happens: it is let in, and the stop is at its
         first instruction. Steps keep interrupts away otherwise, and one over a ``hlt`` would go on
         behind it, where no system expects to be.
-        QEMU ends a step that it is disturbed in before it begins: where no register changed, step
-        once more. An instruction that changes none jumps to itself, so that does no harm.
+        QEMU ends a step that it is disturbed in before it begins, by an interrupt that arrives and
+        is still to be taken: where no register changed, step once more. An instruction that changes
+        none jumps to itself, so that does no harm.
         """
         self._require_alive()
-        for _ in range(_STEP_TRIES):
+        thread = self._stub.stopped_thread
+        for tried in range(_STEP_TRIES):
             before = self._stub.ask(b"g")
-            event = self._step_awake() if self._waits(before) else self._step()
-            if event.reason == "interrupt" and not self._read_cpu().hlt:
-                # Only a busy host takes a second for an instruction that waits for nothing.
-                event = self._last = StopEvent("step", _SIGTRAP)
+            woken = self._woken_at(before)
+            event = self._step() if woken is None else self._step_awake(alone=tried > 0)
+            if event.reason == "interrupt" and self._is_delayed(thread):
+                event = self._last = self._event("step", _SIGTRAP)
+            if event.reason == "step" and self._only_woke(woken):
+                event = self._step_awake(alone=True)
             if event.reason != "step" or self._stub.ask(b"g") != before:
                 break
         return event
@@ -106,14 +110,18 @@ class RspControl:
             return self._or_breakpoint(self._take_stop())
         return self.wait(0)
 
+    def stands_at(self, pc: int) -> None:
+        """Take it from who has read the registers where the stopped guest stands."""
+        self._among = self._stub.changes, frozenset((pc,))
+
     def _or_breakpoint(self, event: StopEvent) -> StopEvent:
         """Tell of the breakpoint where QEMU tells of the interrupt that came together with it.
 
         The next ``resume`` would step off it, and nobody would have heard of it.
         """
-        interrupted = event.reason == "interrupt" and not self._stepping
+        interrupted = event.reason == "interrupt" and self._stepping is None
         if interrupted and self._armed and self._read_cpu().linear_pc in self._armed:
-            self._last = StopEvent("breakpoint", _SIGTRAP)
+            self._last = self._event("breakpoint", _SIGTRAP)
         return self._last
 
     def insert(self, address: int) -> None:
@@ -134,7 +142,7 @@ class RspControl:
         """Go back one instruction. The emulator replays from the start, which may take seconds."""
         self._require_alive()
         self._go_back(b"bs", ())
-        self._stepping = True
+        self._stepping = self._stub.stopped_thread
         return self._wait_back()
 
     def resume_back(self) -> None:
@@ -161,8 +169,7 @@ class RspControl:
             if self._stub.ask(change) != b"OK":
                 raise TargetError(f"the stub refused {change.decode()}: remove some breakpoints")
         with interrupts_deferred:
-            self._stub.resume([], action)
-            self._stepping = False
+            self._run([], action, None)
 
     def _wait_back(self) -> StopEvent:
         if not self._stub.link.wait_stop(_BACK_PATIENCE):
@@ -172,14 +179,8 @@ class RspControl:
     def reset(self) -> StopEvent:
         """Reset the machine and stop at its first instruction; breakpoints stay."""
         self.interrupt()
-        self._stub.monitor("system_reset")
-        self._stub.forget_registers()
-        if self._resets and self._stub.run_state() != "prelaunch":
-            self._resets.reset()
-            self._firmware_resets = True
-        if self._stub.run_state() != "prelaunch":
-            raise TargetError("this QEMU shuts down instead of a reset: attach with --qmp as well")
-        self._last = _INTERRUPTED
+        self._machine.reset()
+        self._last = self._event("interrupt", _SIGINT)
         return self._last
 
     def _runs(self) -> bool:
@@ -187,70 +188,93 @@ class RspControl:
 
     def _has_stopped(self, timeout: float | None) -> bool:
         while self._stub.link.wait_stop(timeout):
-            if self._stepping or not self._is_firmware_reset():
+            if not self._is_nobodys():
                 return True
             with interrupts_deferred:
                 self._take_stop()
-                self._stub.resume([], b"c")
+                self._stub.resume([], self._action)
         return False
 
-    def _is_firmware_reset(self) -> bool:
-        """Tell whether the stop that has arrived is the reset that firmware makes after one."""
-        arrived = self._stub.link.next_stop if self._firmware_resets else None
-        shut_down = arrived is not None and self._reason(parse_stop(arrived)) == "shutdown"
-        return shut_down and self._in_firmware()
+    def _is_nobodys(self) -> bool:
+        """Tell whether the stop that has arrived is the firmware's, or the end of an old step."""
+        by_firmware = self._stepping is None and self._machine.resets_itself()
+        return by_firmware or self._ends_old_step()
 
-    def _in_firmware(self) -> bool:
-        pc = self._read_cpu().linear_pc
-        return any(pc in firmware for firmware in _FIRMWARE)
+    def _ends_old_step(self) -> bool:
+        """Tell whether it is the step of a processor that another one's stop came before.
+
+        QEMU goes on with that step whenever the processor runs next.
+        """
+        if self._stub.stopped_thread not in self._unfinished:
+            return False
+        arrived = self._stub.next_stop
+        trapped = arrived is not None and arrived.code == _SIGTRAP and not arrived.watch
+        return trapped and self._read_cpu().linear_pc not in self._armed
 
     def leave(self) -> None:
         """Take every breakpoint out of the stub and leave the guest as it was found."""
         self.interrupt()
-        self._stub.leave(sorted(self._armed))
+        taken = [b"z0,%x,1" % address for address in sorted(self._armed)]
+        self._stub.leave([*taken, *self._dialect.put_back()])
 
-    def _step(self) -> StopEvent:
+    def _step(self, *, alone: bool = True) -> StopEvent:
         with interrupts_deferred:
-            self._stub.resume([], b"s")
-            self._stepping = True
-            arrived = self._stub.link.wait_stop(_STEP_PATIENCE)
+            self._run([], self._stub.step_action(alone=alone), self._stub.stopped_thread)
+            arrived = self._has_stopped(_STEP_PATIENCE)
             return self._take_stop() if arrived else self.interrupt()
 
-    def _step_awake(self) -> StopEvent:
-        self._stub.let_interrupts_in(True)
+    def _step_awake(self, *, alone: bool = False) -> StopEvent:
+        """Step while interrupts come, those that the other processors send as well."""
+        self._dialect.let_interrupts_in(True)
         try:
-            return self._step()
+            return self._step(alone=alone)
         finally:
-            self._stub.let_interrupts_in(False)
+            self._dialect.let_interrupts_in(False)
 
-    def _waits(self, general: bytes) -> bool:
-        """Tell whether the processor is at or in a ``hlt`` that interrupts end."""
-        known = self._stub.description.decode(general, ("cs", "eflags", "cr0"))
-        cpl = known.get("cs", 0) & 3 if known.get("cr0", 0) & _PE else 0
-        if cpl or known.get("eflags", 0) & (_IF | _VM) != _IF:
+    def _is_delayed(self, thread: int) -> bool:
+        """Tell whether the host was busy: the instruction is none that waits."""
+        return self._stub.stopped_thread == thread and not self._read_cpu().hlt
+
+    def _only_woke(self, woken: int | None) -> bool:
+        """Tell whether QEMU ended the step when the interrupt came that is still to be taken."""
+        if woken is None:
             return False
         cpu = self._read_cpu()
-        return cpu.hlt or self._stub.ask_memory(False, [b"m%x,1" % cpu.linear_pc]) == [_HLT]
+        return cpu.linear_pc == woken and not cpu.hlt
+
+    def _woken_at(self, general: bytes) -> int | None:
+        """Say what is behind the ``hlt`` that the processor is at or in, if interrupts end it."""
+        known = self._stub.description.decode(general, ("cs", "eflags", "cr0"))
+        cpl = known.get("cs", 0) & 3 if known.get("cr0", _PE) & _PE else 0
+        if cpl or known.get("eflags", 0) & (_IF | _VM) != _IF:
+            return None
+        cpu = self._read_cpu()
+        if cpu.hlt:
+            return cpu.linear_pc
+        at_halt = self._linear.read_many([(cpu.linear_pc, 1)]) == [_HLT]
+        return cpu.linear_pc + 1 if at_halt else None
 
     def _take_stop(self) -> StopEvent:
         with interrupts_deferred:
-            by_firmware = self._is_firmware_reset()
-            event = self._note(parse_stop(self._stub.take_stop()))
+            by_firmware, is_old = self._machine.resets_itself(), self._ends_old_step()
+            event = self._note(self._stub.take_stop(), is_old)
             return self._reset_again() if by_firmware else event
 
     def _reset_again(self) -> StopEvent:
-        assert self._resets is not None
-        self._resets.reset()
-        self._stub.forget_registers()
-        self._firmware_resets = False
-        self._last = _STEPPED if self._stepping else _INTERRUPTED
+        self._machine.reset_again()
+        steps = self._stepping is not None
+        self._last = self._event("step", _SIGTRAP) if steps else self._event("interrupt", _SIGINT)
         return self._last
+
+    def _run(self, before: Sequence[bytes], action: bytes, stepping: int | None) -> list[bytes]:
+        replies = self._stub.resume(before, action)
+        self._action, self._stepping = action, stepping
+        return replies
 
     def _go(self) -> None:
         wanted = frozenset(self._wanted)
         packets, addresses = _changes(self._armed, wanted)
-        replies = self._stub.resume(packets, b"c")
-        self._stepping = False
+        replies = self._run(packets, b"c", None)
         self._armed = wanted
         if replies.count(b"OK") < len(replies):
             outcome = zip(addresses, replies, strict=True)
@@ -267,29 +291,37 @@ class RspControl:
     def _at_breakpoint(self) -> bool:
         if not self._wanted:
             return False
-        among = self._stub.stopped_among
-        if among is not None and among.isdisjoint(self._wanted):
-            return False
-        if among is not None and among <= self._wanted.keys():
-            return True
+        since, among = self._among
+        if since == self._stub.changes:
+            if among.isdisjoint(self._wanted):
+                return False
+            if among <= self._wanted.keys():
+                return True
         return self._read_cpu().linear_pc in self._wanted
 
-    def _note(self, reply: StopReply) -> StopEvent:
-        reason = self._reason(reply)
-        self._last = StopEvent(reason, reply.code, reply.watch_address)
-        if reply.thread and reply.thread.tid > 0:
-            self._stub.stopped_thread = reply.thread.tid
+    def _note(self, reply: StopReply, ends_old_step: bool) -> StopEvent:
+        thread = self._stub.stopped_thread
+        if self._stepping is not None and self._stepping != thread:
+            self._unfinished.add(self._stepping)
+        self._unfinished.discard(thread)
+        reason = "interrupt" if ends_old_step else self._reason(reply)
+        self._last = self._event(reason, reply.code, reply.watch_address)
         if reason == "breakpoint":
-            self._stub.stopped_among = self._armed
+            self._among = self._stub.changes, self._armed
         return self._last
 
+    def _event(self, reason: StopReason, signal: int, address: int | None = None) -> StopEvent:
+        several = len(self._stub.threads) > 1
+        processor = self._stub.stopped_processor if several else None
+        return StopEvent(reason, signal, address, processor)
+
     def _reason(self, reply: StopReply) -> StopReason:
-        if reply.kind != "stopped" or reply.code == _SIGQUIT:
+        if self._machine.is_shut_down(reply):
             return "shutdown"
         if reply.watch:
             return "watchpoint"
         if reply.code == _SIGTRAP:
-            return "step" if self._stepping else "breakpoint"
+            return "step" if self._stepping == self._stub.stopped_thread else "breakpoint"
         return "interrupt" if reply.code == _SIGINT else "signal"
 
     def _require_alive(self) -> None:

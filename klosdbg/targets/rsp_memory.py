@@ -1,6 +1,7 @@
 """Memory through a GDB stub: many ``m`` packets under way at once."""
 
 import binascii
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
@@ -8,15 +9,18 @@ from klosdbg.errors import MemoryFault
 from klosdbg.targets.rsp_stub import RspStub
 from klosdbg.wire.rsp_replies import garbage, is_error
 
+AskMemory = Callable[[list[bytes]], list[bytes]]
+"""Sends memory requests of one address space, in one pipeline."""
+
 _HEADER = 32
 
 
 class RspMemory:
     """Memory in one address space, read through a stub while the guest is stopped."""
 
-    def __init__(self, stub: RspStub, space: Literal["linear", "physical"]) -> None:
-        self._stub = stub
+    def __init__(self, stub: RspStub, space: Literal["linear", "physical"], ask: AskMemory) -> None:
         self._space = space
+        self._ask = ask
         self._chunk = stub.features.packet_size // 2
         self._mask = (1 << (64 if stub.description.is_64_bit else 32)) - 1
 
@@ -37,7 +41,7 @@ class RspMemory:
         """Send other requests ahead in the same pipeline; return their replies as well."""
         reads = [self._packets(address, size) for address, size in requests]
         sent = [*payloads, *(packet for parts in reads for packet, _ in parts)]
-        replies = iter(self._stub.ask_memory(self._space == "physical", sent))
+        replies = iter(self._ask(sent))
         first = [next(replies) for _ in payloads]
         return first, [_join([_data(next(replies), size) for _, size in parts]) for parts in reads]
 
@@ -58,8 +62,8 @@ def _packet(address: int, size: int) -> bytes:
 class RspMemoryWriter:
     """Linear memory, written through a stub: translated code notices the change."""
 
-    def __init__(self, stub: RspStub) -> None:
-        self._stub = stub
+    def __init__(self, stub: RspStub, ask: AskMemory) -> None:
+        self._ask = ask
         self._chunk = (stub.features.packet_size - _HEADER) // 2
 
     def write(self, address: int, data: bytes) -> None:
@@ -68,7 +72,7 @@ class RspMemoryWriter:
         for start in range(0, len(data), self._chunk):
             part = data[start : start + self._chunk]
             payloads.append(b"M%x,%x:%b" % (address + start, len(part), binascii.hexlify(part)))
-        replies = self._stub.ask_memory(False, payloads)
+        replies = self._ask(payloads)
         if any(reply != b"OK" for reply in replies):
             raise MemoryFault("linear", address, len(data), "write")
 

@@ -34,9 +34,9 @@ def image(name: str = "tiny") -> Path:
 
 
 @functools.cache
-def symbols() -> Mapping[str, int]:
-    """Return the linear addresses of its symbols."""
-    listing = subprocess.check_output(["nm", str(image())], text=True)
+def symbols(name: str = "tiny") -> Mapping[str, int]:
+    """Return the linear addresses of a guest's symbols."""
+    listing = subprocess.check_output(["nm", str(image(name))], text=True)
     return {row.split()[2]: int(row.split()[0], 16) for row in listing.splitlines()}
 
 
