@@ -90,11 +90,6 @@ class QemuProcess:
         return self._process.pid
 
     @property
-    def directory(self) -> Path:
-        """Where its sockets and logs are."""
-        return self._directory.path
-
-    @property
     def stub(self) -> Path:
         """The socket of its stub."""
         return self._path(_GDB)

@@ -59,10 +59,9 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class BadPacket:
-    """A packet that cannot be accepted, and why; ``oversize`` tells of a peer without limits."""
+    """A packet that cannot be accepted, and why."""
 
     reason: str
-    oversize: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +106,6 @@ def _frame(payload: bytes) -> bytes:
 
 _encode_short = lru_cache(maxsize=1024)(_frame)
 """What a loop over stops sends and gets is the same again and again."""
-
-
-def encode_notification(payload: bytes) -> bytes:
-    """Frame a payload as a notification."""
-    return b"%" + encode(payload)[1:]
 
 
 def _split_plain(data: bytes) -> tuple[Sequence[Ack | Packet], int, bytes]:
@@ -240,7 +234,7 @@ class Codec:
         self._buffer.clear()
         self._scanned = 0
         self._skipping = True
-        return [BadPacket(f"longer than {self._limit} bytes", oversize=True)]
+        return [BadPacket(f"longer than {self._limit} bytes")]
 
     def _skip(self) -> list[RspEvent] | None:
         end = self._buffer.find(b"#")

@@ -85,11 +85,6 @@ class Segment:
         return not self.executable and bit(self.type, 1)
 
     @property
-    def execute_only(self) -> bool:
-        """Tell whether it is code that cannot be read."""
-        return self.executable and not self.readable
-
-    @property
     def conforming(self) -> bool:
         """Tell whether code runs at its caller's privilege level (type bit 2)."""
         return self.executable and bit(self.type, 2)

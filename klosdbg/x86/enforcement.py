@@ -55,10 +55,6 @@ class ProbeReport:
     complete: bool = False
     panic: str | None = None
 
-    def row(self, row_id: str) -> ProbeRow:
-        """Return a row by its id."""
-        return next(row for row in self.rows if row.id == row_id)
-
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:

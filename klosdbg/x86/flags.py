@@ -48,11 +48,6 @@ class Flags:
         return tuple(f for f in self.layout.fields if bits(self.raw, f.high, f.low))
 
     @property
-    def set_bits(self) -> tuple[int, ...]:
-        """The numbers of all bits that are 1."""
-        return tuple(i for i in range(self.raw.bit_length()) if self.raw >> i & 1)
-
-    @property
     def reserved(self) -> int:
         """The bits without a name that do not hold the value the manual reserves for them."""
         return (self.raw ^ self.layout.ones) & ~self._named
@@ -70,31 +65,6 @@ def decode_flags(register: str, raw: int) -> Flags:
 def decode_eflags(raw: int) -> Flags:
     """Decode EFLAGS or RFLAGS."""
     return Flags("eflags", raw)
-
-
-def decode_cr0(raw: int) -> Flags:
-    """Decode CR0."""
-    return Flags("cr0", raw)
-
-
-def decode_cr4(raw: int) -> Flags:
-    """Decode CR4."""
-    return Flags("cr4", raw)
-
-
-def decode_efer(raw: int) -> Flags:
-    """Decode the EFER model-specific register."""
-    return Flags("efer", raw)
-
-
-def decode_dr6(raw: int) -> Flags:
-    """Decode DR6, the debug status register."""
-    return Flags("dr6", raw)
-
-
-def decode_dr7(raw: int) -> Flags:
-    """Decode DR7, the debug control register."""
-    return Flags("dr7", raw)
 
 
 def _field(line: str) -> Field:

@@ -57,16 +57,11 @@ class Verdict:
     violation: Violation | None
 
 
-def check_instruction(cpu: Cpu, code: bytes, read: ReadLinear) -> Violation | None:
-    """Find the first rule that the next instruction, whose bytes are ``code``, would break.
+def judge(cpu: Cpu, code: bytes, read: ReadLinear) -> Verdict:
+    """Judge the next instruction, whose bytes are ``code``, by every access that it makes.
 
     A repeated string instruction is judged by its next element, at which it can be resumed.
     """
-    return judge(cpu, code, read).violation
-
-
-def judge(cpu: Cpu, code: bytes, read: ReadLinear) -> Verdict:
-    """Judge the next instruction, whose bytes are ``code``, by every access that it makes."""
     operation = decode_operation(code, cpu.code_bits)
     refused: Rule | None = "privilege" if cpu.cpl and needs_ring0(cpu, operation) else None
     made = []

@@ -16,7 +16,7 @@ from klosdbg.x86.descriptor import (
 )
 from klosdbg.x86.errorcode import ErrorCode, decode_error_code
 from klosdbg.x86.findings import Finding
-from klosdbg.x86.flags import decode_eflags
+from klosdbg.x86.flags import Flags, decode_eflags
 from klosdbg.x86.paging import PageEntry
 from klosdbg.x86.selector import Selector, decode_selector
 
@@ -29,6 +29,13 @@ _GATES = {"task-gate": "TaskGate", "call-gate": "CallGate"}
 def number(value: str | int) -> int:
     """Read a number of a case."""
     return value if isinstance(value, int) else int(value, 0)
+
+
+def set_bits(flags: Flags) -> list[int]:
+    """List the bits that are 1: those of named fields, and those without a name."""
+    raw = sum(flags.fields[field.name] << field.low for field in flags.layout.fields)
+    raw |= flags.reserved ^ flags.layout.ones
+    return [number for number in range(64) if raw >> number & 1]
 
 
 def raw_descriptor(pair: Facts) -> bytes:

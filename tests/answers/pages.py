@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from klosdbg.x86.bits import bits
 from klosdbg.x86.errorcode import decode_error_code
-from klosdbg.x86.flags import decode_cr4, decode_eflags
+from klosdbg.x86.flags import decode_eflags, decode_flags
 from klosdbg.x86.paging import (
     Mode,
     Paging,
@@ -22,6 +22,7 @@ from tests.answers.facts import (
     found,
     number,
     page_fault_facts,
+    set_bits,
 )
 
 
@@ -55,7 +56,7 @@ def inverted_pte(case: Facts) -> Facts:
         **{step.entry.name: entry_facts(step.entry) for step in steps.steps},
         "pte_present": steps.steps[-1].entry.present,
         "physical": steps.physical,
-        "cr4_bits": list(decode_cr4(number(case["cr4"])).set_bits),
+        "cr4_bits": set_bits(decode_flags("cr4", number(case["cr4"]))),
     }
 
 
@@ -120,7 +121,7 @@ def not_canonical(case: Facts) -> Facts:
     assert _walk({}, registers["RDI"], 0, "4-level").steps == ()
     return {
         "canonical": {name: is_canonical(value) for name, value in registers.items()},
-        "cr4_bits": list(decode_cr4(number(case["cr4"])).set_bits),
+        "cr4_bits": set_bits(decode_flags("cr4", number(case["cr4"]))),
         "rdi_minus_rdx": registers["RDI"] - registers["RDX"],
     }
 
@@ -131,7 +132,7 @@ def v86_fault(case: Facts) -> Facts:
     (cr2,) = found(r"cr2=(\w+)", case["text"])
     return {
         "error": page_fault_facts(decode_error_code(number(case["error_code"]), 14)),
-        "flags_bits": list(flags.set_bits),
+        "flags_bits": set_bits(flags),
         "linear_pc": linear,
         "cr2_reachable_from_vm86": bits(cr2, 31, 16) <= 0x10,
     }

@@ -4,7 +4,7 @@ from klosdbg.wire.inforegs import parse_dumps
 from klosdbg.x86.checks import check_cpu, check_table
 from klosdbg.x86.cpu import Cpu, SegmentRegister
 from klosdbg.x86.errorcode import decode_error_code
-from klosdbg.x86.flags import decode_cr0, decode_cr4, decode_eflags
+from klosdbg.x86.flags import decode_eflags, decode_flags
 from klosdbg.x86.selector import decode_selector
 from klosdbg.x86.table import decode_table
 from klosdbg.x86.tss import MINIMUM_LIMIT
@@ -20,6 +20,7 @@ from tests.answers.facts import (
     qemu_label,
     rules,
     selector_facts,
+    set_bits,
     table_facts,
 )
 
@@ -92,7 +93,7 @@ def tr_index(case: Facts) -> Facts:
         "cs": {"limit": cs.limit, "type": cs.type, "label": qemu_label(cs)},
         "rflags": eflags_label(cpu.eflags),
         "rf": decode_eflags(cpu.eflags).fields["rf"],
-        "cr4_bits": list(decode_cr4(cpu.cr4).set_bits),
+        "cr4_bits": set_bits(decode_flags("cr4", cpu.cr4)),
         "mode": cpu.mode,
     }
 
@@ -128,12 +129,12 @@ def nested_guests(case: Facts) -> Facts:
             "paging": first.paging != "off",
             "layout": layout(first),
             "cs_label_misleading": cs.l and first.mode == "protected",
-            "vmxe": decode_cr4(first.cr4).fields["vmxe"],
+            "vmxe": decode_flags("cr4", first.cr4).fields["vmxe"],
             "mode": first.mode,
         },
         "second": {"LMA": second.long_mode, "layout": layout(second)},
         "halted": first.hlt and second.hlt,
-        "cr4_bits": list(decode_cr4(first.cr4).set_bits),
+        "cr4_bits": set_bits(decode_flags("cr4", first.cr4)),
     }
 
 
@@ -150,7 +151,7 @@ def smi_entry(case: Facts) -> Facts:
 
 def vex_without_idt(case: Facts) -> Facts:
     cpu = only_cpu(case["text"])
-    fields = decode_cr4(cpu.cr4).fields
+    fields = decode_flags("cr4", cpu.cr4).fields
     return {
         "idt_vectors": _vectors(cpu),
         "gdt": {
@@ -178,13 +179,13 @@ def fault_in_gdt(case: Facts) -> Facts:
 
 
 def wrong_register(case: Facts) -> Facts:
-    first, second = (decode_cr0(number(value)) for value in case["writes"])
+    first, second = (decode_flags("cr0", number(value)) for value in case["writes"])
     dump = (
         f"EIP=0 EFL=2\nCS =0008 00000000 ffffffff 00cf9a00\n"
         f"IDT= 00000000 000007ff\nCR0={second.raw:08x} CR4=0"
     )
     return {
-        "first_write": {"value": first.raw, "bits": list(first.set_bits)},
+        "first_write": {"value": first.raw, "bits": set_bits(first)},
         "second_write": {
             "value": second.raw,
             "PG": second.fields["pg"],

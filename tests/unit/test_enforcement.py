@@ -29,10 +29,11 @@ def test_report() -> None:
     """Header, rows and end."""
     report = decode_probe_report(REPORT)
     assert (report.announced, report.hypervisor, report.complete) == (4, "TCGTCGTCGTCG", True)
-    row = report.row("read-past-limit-byte")
+    rows = {row.id: row for row in report.rows}
+    row = rows["read-past-limit-byte"]
     assert (row.row_class, row.ring, row.expected, row.got) == ("data", 3, "#GP(0)", "eax=0")
     assert (row.linear, row.enforced, row.tested) == (0x1041AA, False, True)
-    assert not report.row("umip-sgdt").tested
+    assert not rows["umip-sgdt"].tested
 
 
 def test_report_that_breaks_off() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from klosdbg.x86.cpu import GPR32, Cpu
-from klosdbg.x86.silicon import Violation, check_instruction
+from klosdbg.x86.silicon import Violation, judge
 from tests.processors import (
     CODE_X,
     CODE_XR,
@@ -31,7 +31,7 @@ def check(state: Cpu, code: str, held: dict[int, bytes] | None = None) -> Violat
         raw = (held or {}).get(address, b"")
         return raw[:size].ljust(size, b"\0")
 
-    return check_instruction(state, bytes.fromhex(code), read)
+    return judge(state, bytes.fromhex(code), read).violation
 
 
 def found(violation: Violation | None) -> tuple[object, ...] | None:
@@ -391,5 +391,5 @@ def test_saved_eip_restarts() -> None:
 def test_every_byte_is_judged(code: bytes, mode: str, value: int) -> None:
     """Nothing that memory may hold raises."""
     state = cpu(mode=mode, **dict.fromkeys(GPR32, value))
-    check_instruction(state, code, lambda _address, size: code.ljust(size, b"\1")[:size])
-    check_instruction(state, code, lambda _address, _size: None)
+    judge(state, code, lambda _address, size: code.ljust(size, b"\1")[:size])
+    judge(state, code, lambda _address, _size: None)
