@@ -36,6 +36,8 @@ _CONTROL = re.compile(
     r"^(CR[0348]|EFER|XCR0)(?:=|: )(?:page fault laddr=)?0x([0-9a-f]+)", re.MULTILINE
 )
 
+_BITS = re.compile(r"^(CR0|CR4|EFER|DR6|DR7)=0x([0-9a-f]+): (.*)$", re.MULTILINE)
+
 
 def parse_info_gdt(text: str) -> Entry:
     """Read ``info gdt``, or a part of it: base, limit, and entries by index."""
@@ -86,6 +88,17 @@ def parse_creg(text: str) -> dict[str, int]:
     if m := re.search(r"^CR2=page fault laddr=0x([0-9a-f]+)", text, re.MULTILINE):
         values["cr2"] = int(m[1], 16)
     return values
+
+
+def parse_bits(text: str) -> dict[str, tuple[int, dict[str, int]]]:
+    """Parse the named bits of ``creg`` and ``dreg``, highest first: upper case where they are 1."""
+    return {
+        name.lower(): (
+            int(value, 16),
+            {word.lower(): int(word.isupper()) for word in words.split() if word.isalnum()},
+        )
+        for name, value, words in _BITS.findall(text)
+    }
 
 
 def parse_registers(text: str) -> dict[str, int]:

@@ -21,6 +21,8 @@ from klosdbg.x86.checks import (
     check_table,
     check_tss,
 )
+from klosdbg.x86.checks_control import check_flags
+from klosdbg.x86.control import Cr3
 from klosdbg.x86.descriptor import decode_descriptor, decode_gate
 from klosdbg.x86.errorcode import decode_error_code
 from klosdbg.x86.findings import Finding
@@ -124,7 +126,14 @@ def _page_entries(given: HexInput, args: Namespace) -> Result:
 def _flags(given: HexInput, args: Namespace) -> Result:
     wide = args.bits == 64 or given.order == "number"
     for value in given.values(8 if wide else 4, f"{args.kind}"):
-        yield decode_flags(args.kind, value), ()
+        flags = decode_flags(args.kind, value)
+        yield flags, check_flags(flags)
+
+
+def _cr3(given: HexInput, args: Namespace) -> Result:
+    mode: Mode = args.mode or ("4-level" if args.bits == 64 else "PSE")
+    for value in given.values(8 if args.bits == 64 else 4, "cr3"):
+        yield Cr3(value, mode), ()
 
 
 _KINDS: dict[str, Callable[[HexInput, Namespace], Result]] = {
@@ -140,8 +149,11 @@ _KINDS: dict[str, Callable[[HexInput, Namespace], Result]] = {
     "pte": _page_entries,
     "eflags": _flags,
     "cr0": _flags,
+    "cr3": _cr3,
     "cr4": _flags,
     "efer": _flags,
+    "dr6": _flags,
+    "dr7": _flags,
 }
 
 
@@ -158,7 +170,9 @@ _KINDS: dict[str, Callable[[HexInput, Namespace], Result]] = {
     arg("-f", dest="file", metavar="FILE", help="read a text file: hexadecimal, or a hex dump"),
     arg("--bits", type=int, choices=(16, 32, 64), default=32, help="the processor's mode (32)"),
     arg("--limit", type=integer, metavar="N", help="the last valid byte, of a table or a TSS"),
-    arg("--mode", type=_mode, metavar="MODE", help="pte: 32-bit, PSE, PAE, 4-level or 5-level"),
+    arg(
+        "--mode", type=_mode, metavar="MODE", help="pte, cr3: 32-bit, PSE, PAE, 4-level or 5-level"
+    ),
     arg("--level", type=_level, default=1, metavar="LEVEL", help="pte: 1 to 5, or pte, pde, ..."),
     arg("--vector", type=_vector, metavar="VECTOR", help="errorcode: which exception pushed it"),
     arg("--bytes", action="store_true", help="read the digits as bytes in memory order"),

@@ -1,4 +1,4 @@
-"""The processor's registers and tables: regs, sregs, gdt, ldt, idt, ivt, sel, tss, iomap, port."""
+"""Registers and tables: regs, sregs, cr, gdt, ldt, idt, ivt, sel, tss, iomap, port."""
 
 from argparse import ArgumentTypeError, Namespace
 
@@ -17,8 +17,10 @@ from klosdbg.read import (
     read_tss,
 )
 from klosdbg.session import Session
+from klosdbg.x86.control import decode_control
 from klosdbg.x86.table import Table
 
+_CONTROL = ("cr0", "cr2", "cr3", "cr4", "efer", "dr6", "dr7")
 _INDEX = arg("index", nargs="?", type=integer, metavar="INDEX", help="show this entry alone")
 _ALL = arg("--all", action="store_true", help="show each slot, also runs of equal ones")
 
@@ -36,6 +38,28 @@ def regs(session: Session, _args: Namespace) -> object:
 )
 def sregs(session: Session, _args: Namespace) -> object:
     return read_segment_states(session.target)
+
+
+@command(
+    "cr",
+    "show the control registers, EFER and DR6 and DR7, bit by bit",
+    arg(
+        "name",
+        nargs="?",
+        type=str.lower,
+        choices=_CONTROL,
+        metavar="NAME",
+        help=f"show this one alone: {', '.join(_CONTROL)}",
+    ),
+    example="cr cr0",
+    reads=True,
+)
+def cr(session: Session, args: Namespace) -> object:
+    control = decode_control(read_cpu(session.target))
+    found = control.only(args.name) if args.name else control
+    if found is None:
+        raise CommandError(f"{session.target.name} does not tell what is in {args.name.upper()}")
+    return found
 
 
 @command("gdt", "show the GDT, or one entry", _INDEX, _ALL, example="gdt 3", reads=True)

@@ -2,6 +2,7 @@
 
 from klosdbg.views import bench as bench
 from klosdbg.views import capture as capture
+from klosdbg.views import control as control
 from klosdbg.views import cpu as cpu
 from klosdbg.views import decode as decode
 from klosdbg.views import descriptors as descriptors

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from klosdbg.x86.bits import bit
+from klosdbg.x86.checks_control import check_control
 from klosdbg.x86.cpu import SEGMENTS, Cpu, SegmentRegister
 from klosdbg.x86.findings import Finding
 from klosdbg.x86.flags import decode_eflags
@@ -13,7 +14,8 @@ _TSS_LIMITS = {1: 0x2B, 3: 0x2B, 9: 0x67, 0xB: 0x67}
 
 def check_cpu(cpu: Cpu) -> Iterator[Finding]:
     """Check control registers, segment registers, TR and the table registers against each other."""
-    yield from _control_registers(cpu)
+    yield from check_control(cpu)
+    yield from _eflags(cpu)
     if bit(cpu.cr0, 0):
         yield from _table_registers(cpu)
     if cpu.mode == "v86":
@@ -24,17 +26,7 @@ def check_cpu(cpu: Cpu) -> Iterator[Finding]:
         yield from _task_register(cpu)
 
 
-def _control_registers(cpu: Cpu) -> Iterator[Finding]:
-    pe, pg, nw, cd = (bit(cpu.cr0, n) for n in (0, 31, 29, 30))
-    lme, lma = bit(cpu.efer, 8), bit(cpu.efer, 10)
-    if pg and not pe:
-        yield Finding("pg-without-pe", "error", "CR0", "PG is 1 and PE is 0: #GP on writing it")
-    if nw and not cd:
-        yield Finding("nw-without-cd", "error", "CR0", "NW is 1 and CD is 0: #GP on writing it")
-    if pg and lme and not bit(cpu.cr4, 5):
-        yield Finding("long-without-pae", "error", "CR4", "long mode needs PAE, which is 0")
-    if lma and not (lme and pg):
-        yield Finding("lma", "error", "EFER", "LMA is 1 without LME and CR0.PG")
+def _eflags(cpu: Cpu) -> Iterator[Finding]:
     if not bit(cpu.eflags, 1) or decode_eflags(cpu.eflags).reserved:
         yield Finding("eflags-reserved", "warning", "EFLAGS", "reserved bits have changed")
 

@@ -19,6 +19,7 @@ from klosdbg.models import (
     Written,
 )
 from klosdbg.wire.inforegs import parse_info_registers
+from klosdbg.x86.control import decode_control
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import decode_descriptor
 from klosdbg.x86.disasm import disassemble
@@ -107,6 +108,11 @@ def registers() -> Iterator[tuple[str, object]]:
     yield "regs", cpu
     yield "regs-real", parse_info_registers(REAL)
     yield "regs-long", parse_info_registers(LONG)
+    yield "cr", decode_control(cpu)
+    yield "cr-one", decode_control(cpu).only("cr0")
+    yield "cr-long", decode_control(parse_info_registers(LONG))
+    odd = replace(cpu, cr0=0x2000_0010, cr4=0x2_0000, cr2=0x101004, dr={1: 0x1002, 7: 0x00D0_040C})
+    yield "cr-odd", decode_control(odd)
     yield "sregs", SegmentStates(tuple(_states(cpu)))
     code = decode_descriptor(GDT[24:32])
     yield "sel", SelectorInfo(Selector(0x1B), 0x101018, code, ("cs",), "csos")

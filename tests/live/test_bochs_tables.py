@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from klosdbg.x86.flags import decode_flags
 from tests import bochs
-from tests.bochs_text import parse_info_gdt, parse_info_idt, parse_info_ldt, parse_info_tss
+from tests.bochs_text import (
+    parse_bits,
+    parse_info_gdt,
+    parse_info_idt,
+    parse_info_ldt,
+    parse_info_tss,
+)
 from tests.build import make
 from tests.live.tiny import needs_qemu
 
@@ -28,6 +35,9 @@ pytestmark = [
 
 Document = dict[str, Any]
 # What Bochs calls differently.
+_BITS = {
+    "ac": "am", "keylock": "kl", "pcid": "pcide", "vmx": "vmxe", "smx": "smxe",
+}  # fmt: skip
 _RENAMED = {"scaled_limit": "last_byte", "length": "last_byte"}
 
 
@@ -35,7 +45,7 @@ _RENAMED = {"scaled_limit": "last_byte", "length": "last_byte"}
 def ours() -> dict[str, Document]:
     make(GUEST)
     line = [sys.executable, "-m", "klosdbg", "run", "--headless", "--json", "--append", SEED]
-    for command in ("until klos_ready", "gdt --all", "ldt --all", "idt --all", "tss", "regs"):
+    for command in ("until klos_ready", "gdt --all", "ldt --all", "idt --all", "tss", "regs", "cr"):
         line += ["-c", command]
     ran = subprocess.run([*line, "--", "-m", str(MEGABYTES)], capture_output=True, check=True)
     documents = [json.loads(row) for row in ran.stdout.splitlines()]
@@ -47,7 +57,7 @@ def theirs(ours: dict[str, Document], tmp_path_factory: pytest.TempPathFactory) 
     iso = bochs.build_iso(IMAGE, tmp_path_factory.mktemp("klos"), SEED)
     tables = [ours["gdt"], ours["ldt"], ours["idt"], ours["tss"]]
     dumps = [(table["base"], table["limit"] + 1) for table in tables]
-    commands = ["info gdt 0 8191", "info ldt 0 8191", "info idt 0 255", "info tss"]
+    commands = ["info gdt 0 8191", "info ldt 0 8191", "info idt 0 255", "info tss", "creg", "dreg"]
     ready = ours["stop"]["linear"]
     return bochs.stop_at(iso, ready, commands, dumps, megabytes=MEGABYTES)
 
@@ -102,6 +112,22 @@ def test_the_bitmap_agrees(ours: dict[str, Document], theirs: bochs.Stop) -> Non
     assert [p for first, last in ours["tss"]["ports"] for p in range(first, last + 1)] == opened
     assert len(bitmap) == 0x2001
     assert bitmap[-1] == 0xFF
+
+
+def test_the_control_registers_agree(ours: dict[str, Document], theirs: bochs.Stop) -> None:
+    """Each bit that Bochs names is klosdbg's of that name, and stands in the same order."""
+    printed = parse_bits(theirs.outputs["creg"] + theirs.outputs["dreg"])
+    shown = {document["register"]: document for document in ours["cr"]["registers"]}
+    assert set(printed) == {"cr0", "cr4", "efer", "dr6", "dr7"}
+    for register, (raw, named) in printed.items():
+        bits = {_BITS.get(name, name): value for name, value in named.items()}
+        flags = decode_flags(register, raw)
+        places = {field.name: field.low for field in flags.layout.fields}
+        assert [*bits] == sorted(bits, key=places.__getitem__, reverse=True)
+        assert bits == {name: flags.fields[name] for name in bits}
+        assert (int(shown[register]["raw"], 16), shown[register]["reserved"]) == (raw, "0x0")
+        assert bits == {name: shown[register][name] for name in bits}
+    assert sum(len(named) for _, named in printed.values()) > 50
 
 
 def test_a_wrong_field_would_be_seen(ours: dict[str, Document], theirs: bochs.Stop) -> None:

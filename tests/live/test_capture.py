@@ -23,7 +23,7 @@ from tests.live.tiny import needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("capture")]
 
-READING = ("regs", "sregs", "gdt", "ldt", "idt", "tss", "iomap", "klos", "ps", "threads")
+READING = ("regs", "sregs", "cr", "gdt", "ldt", "idt", "tss", "iomap", "klos", "ps", "threads")
 MORE = ("services", "handlers", "frames", "sel dsos", "dis", "mem ss:esp", "console", "ivt")
 SEED = ("--append", "seed=7")
 _SOME = 20

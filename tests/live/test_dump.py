@@ -13,7 +13,20 @@ from tests.live.tiny import image, needs_qemu, symbols
 
 pytestmark = [pytest.mark.qemu, needs_qemu, pytest.mark.xdist_group("dump")]
 
-READING = ("sregs", "gdt", "ldt", "idt", "tss", "iomap", "klos", "ps", "threads", "services")
+READING = (
+    "sregs",
+    "cr cr0",
+    "cr cr3",
+    "gdt",
+    "ldt",
+    "idt",
+    "tss",
+    "iomap",
+    "klos",
+    "ps",
+    "threads",
+    "services",
+)
 MORE = ("sel dsos", "dis klos_ready 20", "mem ss:esp", "ivt", "frames")
 
 
@@ -51,6 +64,9 @@ def test_registers(klos: tuple[Driver, Path]) -> None:
     """The note holds every register but EFER, DR and flags of the processor's state."""
     driver, path = klos
     live = driver.session.target.registers.read()
+    unknown = klosdbg("open", str(path), "-c", "cr dr7")
+    assert (unknown.code, unknown.out) == (1, "")
+    assert unknown.err == "klosdbg: klos.core does not tell what is in DR7\n"
     dumped = open_dump(path).registers.read()
     for name in ("gpr", "eip", "eflags", "cpl", "gdtr", "idtr", "cr0", "cr2", "cr3", "cr4"):
         assert getattr(dumped, name) == getattr(live, name), name

@@ -81,7 +81,7 @@ def high_offset(driver: Driver) -> int:
 
 def test_every_address_beyond_53_bits_is_a_string(guest: Driver) -> None:
     """No JSON reader may round one."""
-    for line in ("regs", "dis", "mem rip 4", "sel 0x40", "sregs", "tss", "gdt", "idt"):
+    for line in ("regs", "dis", "mem rip 4", "sel 0x40", "sregs", "cr", "tss", "gdt", "idt"):
         assert list(too_big(guest.models(line))) == [], line
     assert guest.models("mem rip 4")["address"] == guest.models("regs")["linear"]
 

@@ -41,8 +41,9 @@ class Seen:
 
 
 COMMANDS = (
-    "regs", "sregs", "gdt", "gdt --all", "ldt", "ldt --all", "idt", "tss", "iomap", "gdt 3", "dis",
-    "mem klos_info 128", "mem esp", "mem esp 56", "sel cs", "sel dsos", "port 0xe9/4", "klos",
+    "regs", "sregs", "cr", "gdt", "gdt --all", "ldt", "ldt --all", "idt", "tss", "iomap", "gdt 3",
+    "dis", "mem klos_info 128", "mem esp", "mem esp 56", "sel cs", "sel dsos", "port 0xe9/4",
+    "klos",
 )  # fmt: skip
 
 

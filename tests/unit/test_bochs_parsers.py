@@ -2,6 +2,7 @@
 
 import pytest
 from tests.bochs_text import (
+    parse_bits,
     parse_creg,
     parse_info_gdt,
     parse_info_idt,
@@ -159,6 +160,9 @@ def test_control_and_general_registers(eflags: str) -> None:
     control = parse_creg(creg)
     assert (control["cr0"], control["cr2"], control["cr3"]) == (0x80050031, 0x113045, 0x11C000)
     assert (control["cr8"], control["efer"]) == (0, 0)
+    bits = parse_bits(f"{creg}DR7=0x00000401: DR3=Code-Byte gd | ge le | g0 L0\n")
+    assert bits["cr0"] == (0x80050031, {"pg": 1, "cd": 0, "nw": 0})
+    assert bits["dr7"] == (0x401, {"gd": 0, "ge": 0, "le": 0, "g0": 0, "l0": 1})
     registers = parse_registers(
         f"rax: 00000000_00000023\nr8 : 00000001_00000000\n{eflags}00000002: id vip\n"
     )

@@ -35,8 +35,11 @@ KINDS = {
     "pte": ["0x83", "--level", "pde"],
     "eflags": ["0x246"],
     "cr0": ["0x80000011"],
+    "cr3": ["0x204018"],
     "cr4": ["0x6f0"],
     "efer": ["0xd00"],
+    "dr6": ["0xffff4ff0"],
+    "dr7": ["0x000e0403"],
 }
 
 
@@ -149,6 +152,12 @@ def test_values() -> None:
     assert tss["schema"] == "klosdbg/tss/1"
     (flags,) = documents("eflags", "0x3202")
     assert (flags["iopl"], flags["if"], flags["reserved"]) == (3, 1, "0x0")
+    (cr3,) = documents("cr3", "0x204fe0", "--mode", "pae")
+    assert (cr3["mode"], cr3["base"], "pwt" in cr3) == ("PAE", "0x204fe0", False)
+    (cr3,) = documents("cr3", "0x2000000000204018", "--bits", "64")
+    assert (cr3["base"], cr3["pwt"], cr3["pcd"], cr3["lam_u57"]) == ("0x204000", 1, 1, 1)
+    (cr0,) = documents("cr0", "0x80000010")
+    assert [found["rule"] for found in cr0["findings"]] == ["pg-without-pe"]
 
 
 @pytest.mark.parametrize(

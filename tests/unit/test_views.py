@@ -13,9 +13,11 @@ from klosdbg.commands import collect
 from klosdbg.models import ConsoleText, Decoded, Remark
 from klosdbg.views import Style, columns, data, text
 from klosdbg.views.base import printable, visible_length
+from klosdbg.x86.control import Cr3
 from klosdbg.x86.descriptor import decode_descriptor
 from klosdbg.x86.findings import Finding
-from klosdbg.x86.flags import decode_flags
+from klosdbg.x86.flags import LAYOUTS, decode_flags
+from klosdbg.x86.paging import LEVELS, Mode
 from klosdbg.x86.table import Entry, decode_table
 
 WIDTH = 80
@@ -48,10 +50,16 @@ def test_any_table_can_be_shown(raw: bytes, kind: str, limit: int) -> None:
     check(decode_table(kind, 0xC0190000, limit, [(0xC0190000, raw)]))  # type: ignore[arg-type]
 
 
-@given(st.sampled_from(["eflags", "cr0", "cr4", "efer"]), st.integers(0, 2**64 - 1))
+@given(st.sampled_from(sorted(LAYOUTS)), st.integers(0, 2**64 - 1))
 def test_any_flags_can_be_shown(register: str, raw: int) -> None:
     """Reserved bits included."""
     check(decode_flags(register, raw))
+
+
+@given(st.integers(0, 2**64 - 1), st.sampled_from([None, *LEVELS]), st.booleans())
+def test_any_cr3_can_be_shown(raw: int, mode: Mode | None, pcide: bool) -> None:
+    """Whatever the paging mode is."""
+    check(Cr3(raw, mode, pcide))
 
 
 def check(model: object) -> None:
