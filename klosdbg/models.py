@@ -22,7 +22,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where the guest stands and why; ``failure`` says that a run could not go on from here."""
+    """Where the guest stands and why; ``failure`` says that a run could not go on from here.
+
+    ``halted``: the processor is halted with interrupts off, and will not go on by itself.
+    """
 
     reason: str
     cs: int
@@ -33,6 +36,7 @@ class Stop:
     breakpoint: int | None = None
     instruction: Instruction | None = None
     failure: str | None = None
+    halted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

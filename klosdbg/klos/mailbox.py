@@ -49,6 +49,7 @@ def post(target: Target, symbols: Symbols | None, command: str, argument: int) -
         raise CommandError(f"{target.name} takes no requests: {target.read_only}")
     if control.running:
         raise CommandError("the guest is running: 'interrupt' it before you write to it")
+    _require_no_panic(target, symbols, "before")
     address = _address(target, symbols, control)
     before = read_one(target, address, KlosMailbox)
     changes = tuple(_request(target, address, before, command, argument))
@@ -90,9 +91,9 @@ class Posted:
         start, slice_ = time.monotonic(), _FIRST_SLICE
         while not self._answered():
             event = run_for(self.control, slice_)
+            _require_no_panic(self.target, self.symbols, f"during {self.command!r}")
             if self._answered():
                 return
-            _require_no_panic(self.target, self.symbols, self.command)
             if event is not None:
                 raise CommandError(_STOPPED_EARLY.format(reason=event.reason, command=self.command))
             passed = time.monotonic() - start
@@ -167,11 +168,11 @@ def _write(target: Target, address: int, field: str, raw: bytes) -> None:
     target.linear_writer.write(address + _FIELDS[field].offset, raw)
 
 
-def _require_no_panic(target: Target, symbols: Symbols | None, command: str) -> None:
+def _require_no_panic(target: Target, symbols: Symbols | None, when: str) -> None:
     panic = read_panic(target, booted_klos(target, symbols).info)
     if panic is not None:
         raise CommandError(
-            f"KLOS panicked during {command!r}: {panic.reason} ('klos' shows it all)"
+            f"KLOS panicked {when}: {panic.reason} ('klos' shows it all, 'reset' starts it anew)"
         )
 
 

@@ -35,6 +35,7 @@ def stop_here(session: Session, event: StopEvent) -> Stop:
         breakpoint=hit.number if hit else None,
         instruction=_instruction(session, cpu),
         failure=_failure(event, cpu),
+        halted=cpu.halted_for_good,
     )
 
 
@@ -191,7 +192,8 @@ def _step_out(session: Session) -> Stop:
         if returns and cpu.stack_pointer >= start:
             return stop_here(session, session.control.step())
         stop = step_over(session)
-        if stop.reason not in ("step", "breakpoint") or stop.breakpoint is not None:
+        stays = stop.halted or stop.reason not in ("step", "breakpoint")
+        if stays or stop.breakpoint is not None:
             return stop
 
 
@@ -218,4 +220,5 @@ def _failure(event: StopEvent, cpu: Cpu) -> str | None:
 
 def _place(stop: Stop) -> str:
     place = f"{stop.cs:04x}:{stop.eip:08x}"
-    return f"{place} <{stop.symbol}>" if stop.symbol else place
+    place += f" <{stop.symbol}>" if stop.symbol else ""
+    return f"{place}, halted with interrupts off" if stop.halted else place

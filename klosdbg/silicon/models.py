@@ -7,7 +7,7 @@ from klosdbg.models import Written
 from klosdbg.x86.silicon import Violation
 from klosdbg.x86.vectors import vector_name
 
-End = Literal["count", "until", "breakpoint", "shutdown", "interrupt", "time-out"]
+End = Literal["count", "until", "breakpoint", "shutdown", "halted", "interrupt", "time-out"]
 
 
 @dataclass(frozen=True, slots=True)

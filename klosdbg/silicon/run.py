@@ -80,24 +80,25 @@ class SiliconRun:
 
     def _until_the_end(self) -> End:
         cpu = self._registers.read()
-        while True:
-            end = None
+        end: End | None = "halted" if cpu.halted_for_good else None
+        while end is None:
             if self._scope.holds(cpu):
                 self._step(cpu)
             else:
                 end = self._run_in()
             cpu = self._registers.read()
             end = end or self._end_at(cpu)
-            if end is not None:
-                return end
-            if self._late():
-                return "time-out"
+            if end is None and self._late():
+                end = "time-out"
             if self._instructions % _PROGRESS_EVERY == 0:
                 self._tell()
+        return end
 
     def _end_at(self, cpu: Cpu) -> End | None:
         if self._shut_down:
             return "shutdown"
+        if cpu.halted_for_good:
+            return "halted"
         if cpu.linear_pc == self._bounds.until:
             return "until"
         if self._instructions == self._bounds.count:
@@ -265,8 +266,10 @@ class SiliconRun:
         if end == "time-out":
             spent = f"{self._bounds.seconds:g} s"
             return f"{self._instructions} instructions took {spent} (--timeout 0 waits for ever)"
+        where = f"{cpu.segments['cs'].selector:04x}:{cpu.eip:08x}"
+        if end == "halted":
+            return f"halted with interrupts off before {where}: only an NMI or a reset wakes it"
         if end == "shutdown":
-            where = f"{cpu.segments['cs'].selector:04x}:{cpu.eip:08x}"
             return f"the guest shut down at {where} (triple fault, or it asked to): 'reset' it"
         return None
 

@@ -32,7 +32,7 @@ class StepRegisters:
 
     def executed(self, operation: Operation) -> None:
         """Note what the guest executed: what loads a segment or a table needs a full reading."""
-        if loads_hidden_parts(operation):
+        if loads_hidden_parts(operation) or operation.mnemonic == "hlt":
             self._known = None
 
     def forget(self) -> None:

@@ -33,7 +33,12 @@ def _(model: Stop, style: Style) -> str:
     symbol = f" {style.paint('cyan', f'<{model.symbol}>')}" if model.symbol else ""
     reason = style.paint("yellow", f"{model.reason}{number}")
     head = f"{reason}: ring {model.cpl}, {place}{symbol}"
-    return f"{head}\n  {_code(model.instruction, style)}" if model.instruction else head
+    lines = [head]
+    if model.halted:
+        lines.append("  halted with interrupts off: only an NMI or a reset wakes it")
+    if model.instruction:
+        lines.append(f"  {_code(model.instruction, style)}")
+    return "\n".join(lines)
 
 
 @data.register
@@ -48,6 +53,7 @@ def _(model: Stop, _style: Style) -> dict[str, object]:
         "symbol": model.symbol,
         "breakpoint": model.breakpoint,
         "instruction": str(model.instruction) if model.instruction else None,
+        "halted": model.halted,
     }
 
 

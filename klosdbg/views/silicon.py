@@ -24,6 +24,7 @@ _ENDS = {
     "until": "{n}, to the address",
     "breakpoint": "{n}, to a breakpoint",
     "shutdown": "{n}, until the guest shut down",
+    "halted": "{n}, until the processor was halted",
     "interrupt": "{n}, until Ctrl-C",
     "time-out": "{n}, until time was up",
 }

@@ -147,6 +147,14 @@ class Cpu:
         return self.mode in ("real", "unreal", "v86")
 
     @property
+    def halted_for_good(self) -> bool:
+        """Tell whether it is halted with interrupts off: only an NMI, SMI, INIT or reset ends that.
+
+        SDM Vol. 2A, "HLT".
+        """
+        return self.hlt and not bit(self.eflags, 9)
+
+    @property
     def long_mode(self) -> bool:
         """Tell whether the tables have their IA-32e forms (EFER.LMA)."""
         return self.mode in ("long", "compatibility")

@@ -17,8 +17,9 @@ FLAGS = 0x100000 + 20
 class Guest:
     """A guest that answers after some slices of time, or does something else instead."""
 
-    def __init__(self, slices: int = 2, status: int = Mailbox.DONE) -> None:
+    def __init__(self, slices: int = 2, status: int = Mailbox.DONE, panics: bool = False) -> None:
         self.memory = ram()
+        self.panics = panics
         self.slices, self.status = slices, status
         self.seen: bytes = b""
         self.event: StopEvent | None = None
@@ -28,6 +29,7 @@ class Guest:
 
     def work(self) -> StopEvent | None:
         self.slices -= 1
+        self.memory[FLAGS] |= 4 * self.panics
         status = struct.unpack_from("<I", self.memory, BOX)[0]
         if status == Mailbox.REQUEST and self.slices <= 0:
             self.seen = bytes(self.memory[BOX + 16 : BOX + 80])
@@ -94,10 +96,12 @@ def test_a_stop_comes_first() -> None:
 
 
 def test_a_panic_comes_first() -> None:
-    """A guest that panics will not answer, and said why."""
-    guest = Guest(slices=1000)
-    guest.memory[FLAGS] |= 4
-    with pytest.raises(CommandError, match="KLOS panicked during 'ping': for a test"):
+    """A guest that panics said why: whether it has not answered, has, or did before."""
+    for slices in (1000, 1):
+        guest = Guest(slices=slices, panics=True)
+        with pytest.raises(CommandError, match="KLOS panicked during 'ping': for a test"):
+            ask(guest.target(), symbols(), "ping", 0, 10.0)
+    with pytest.raises(CommandError, match="KLOS panicked before: for a test"):
         ask(guest.target(), symbols(), "ping", 0, 10.0)
 
 
