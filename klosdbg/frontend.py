@@ -136,7 +136,8 @@ def _document(model: object, style: Style) -> str:
 def find_command(words: list[str], asks_gdb: bool = False) -> tuple[Command, list[str]]:
     """Find the command that a line begins with (one word or two) and the words after it.
 
-    ``asks_gdb`` lets the error name ``gdb``, where that is installed.
+    Raise ``UsageError`` where there is none; ``asks_gdb`` lets it name ``gdb``, where that is
+    installed.
     """
     found = _look_up(words)
     if found is not None:

@@ -39,7 +39,10 @@ def read_cpu(target: Target) -> Cpu:
 
 
 def read_memory(target: Target, address: Address, size: int, clip: bool = False) -> bytes:
-    """Read ``size`` bytes in the address's own space; ``clip`` takes fewer where memory ends."""
+    """Read ``size`` bytes in the address's own space; ``clip`` takes fewer where memory ends.
+
+    Raise ``MemoryFault`` where none is mapped, ``CommandError`` where not all, or no such space is.
+    """
     memory = target.linear if address.space == "linear" else target.physical
     if memory is None:
         raise CommandError(f"{target.name} has no {address.space} memory")
@@ -77,7 +80,7 @@ def read_gdt(target: Target, names: Mapping[int, str] | None = None) -> Table:
 
 
 def read_ldt(target: Target, names: Mapping[int, str] | None = None) -> Table:
-    """Read the LDT through LDTR's hidden part, as the processor does."""
+    """Read the LDT through LDTR's hidden part, or raise ``CommandError`` where there is none."""
     cpu = read_cpu(target)
     ldtr = cpu.segments["ldtr"]
     if Selector(ldtr.selector).null or not ldtr.present:
@@ -86,7 +89,7 @@ def read_ldt(target: Target, names: Mapping[int, str] | None = None) -> Table:
 
 
 def read_idt(target: Target, names: Mapping[int, str] | None = None) -> Table:
-    """Read the IDT that IDTR holds."""
+    """Read the IDT that IDTR holds; raise ``CommandError`` in real mode, which has none."""
     cpu = read_cpu(target)
     if cpu.mode in ("real", "unreal"):
         raise CommandError("the processor is in real mode, where there is no IDT: use 'ivt'")
@@ -237,7 +240,10 @@ def read_iomap(target: Target) -> IoBitmap:
 
 
 def read_port_access(target: Target, port: int, size: int) -> PortAccess:
-    """Decide whether an access of 1, 2 or 4 bytes to a port would pass now."""
+    """Decide whether an access of 1, 2 or 4 bytes to a port would pass now.
+
+    Raise ``CommandError`` for another size, or a port that there is not.
+    """
     if size not in (1, 2, 4):
         raise CommandError(f"an access to a port has 1, 2 or 4 bytes, not {size}")
     if not 0 <= port < PORTS:
@@ -282,7 +288,7 @@ def resolve_code(target: Target, symbols: Symbols | None, wanted: str) -> int:
 
 
 def resolve_linear(target: Target, symbols: Symbols | None, wanted: str, bits: int = 32) -> int:
-    """Resolve an ADDRESS that has to be linear."""
+    """Resolve an ADDRESS; raise ``CommandError`` as ``resolve`` does, and for a physical one."""
     address = resolve(target, symbols, wanted, bits)
     if address.space != "linear":
         raise CommandError(f"{wanted}: a linear address is wanted here, not a physical one")
@@ -292,7 +298,7 @@ def resolve_linear(target: Target, symbols: Symbols | None, wanted: str, bits: i
 def resolve(target: Target, symbols: Symbols | None, wanted: str, bits: int = 32) -> Address:
     """Resolve ``sel:off``, ``symbol+n``, ``file.c:12``, ``0xlinear``, ``phys:0x...``, a register.
 
-    ``bits`` bounds a linear address outside long mode.
+    ``bits`` bounds a linear address outside long mode. Raise ``CommandError`` for what is none.
     """
     if _SOURCE_LINE.fullmatch(wanted):
         return Address(_line_address(symbols, wanted), wanted=wanted)

@@ -40,7 +40,10 @@ def arg(*names: str, completes: str = "", **options: Any) -> Arg:
 
 
 def integer(string: str) -> int:
-    """Read a number as people write it: ``27``, ``0x1b``, ``1bh``, ``0b11``."""
+    """Read a number as people write it: ``27``, ``0x1b``, ``1bh``, ``0b11``.
+
+    Raise argparse's ``ArgumentTypeError`` for what is none.
+    """
     cleaned = string.strip().lower()
     try:
         return int(cleaned[:-1], 16) if cleaned.endswith("h") else int(cleaned, 0)
@@ -158,7 +161,10 @@ def command(
 
 
 def split(line: str, keep_quotes: bool = False) -> list[str]:
-    """Split a command line into words as a POSIX shell quotes them; ``#`` begins a comment."""
+    """Split a command line into words as a POSIX shell quotes them; ``#`` begins a comment.
+
+    Raise ``UsageError`` for a quote that is not closed.
+    """
     try:
         return shlex.split(line, comments=True, posix=not keep_quotes)
     except ValueError as error:

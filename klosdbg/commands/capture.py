@@ -153,7 +153,7 @@ def _exported(session: Session, form: str) -> str:
 def start_capture(
     session: Session, path: Path, redact: bool = False, reserved: bool = False
 ) -> None:
-    """Begin to record, with a snapshot."""
+    """Begin to record, with a snapshot; raise ``CommandError`` where nothing can run."""
     facts = session.describe() if session.describe else Facts()
     if session.live.control is None:
         raise CommandError(f"{session.live.name} is a recording already")
