@@ -115,7 +115,10 @@ class Capture:
         self._line(NOTES, {"kind": kind, "text": text, **place, **more})
 
     def mark(self, number: int, why: str) -> Snapshot:
-        """Take and record a snapshot; a recording that has ended does not keep it."""
+        """Take and record a snapshot, or raise ``CommandError`` where there are too many.
+
+        A recording that has ended does not keep it.
+        """
         if number > MOST_SNAPSHOTS:
             raise CommandError(f"{MOST_SNAPSHOTS} snapshots are the limit: 'capture stop' here")
         system = self._find_system(self._target, self._symbols, search=True)

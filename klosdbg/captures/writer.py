@@ -190,7 +190,10 @@ class Recording:
 
 
 def reserve(path: Path) -> Path:
-    """Make the directory that a capture is written to, where neither it nor the capture is yet."""
+    """Make the directory that a capture is written to.
+
+    Raise ``CommandError`` where it or the capture exists, or it cannot be made.
+    """
     directory = path.with_name(path.name + PART)
     for taken, what in ((path, "exists"), (directory, "is an unfinished recording")):
         if taken.exists():

@@ -28,7 +28,10 @@ def member(owner: object, name: str, text: str) -> object:
 
 
 def check_members(tree: ast.expr, text: str, local: Collection[str]) -> None:
-    """Refuse an attribute that is nowhere; ``local`` are the names of loops, which may be any."""
+    """Raise ``UsageError`` for an attribute that is nowhere.
+
+    ``local`` are the names of loops, which may be any.
+    """
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute):
             continue

@@ -24,7 +24,10 @@ def attack_names(target: Target, symbols: Symbols | None) -> tuple[str, ...]:
 
 
 def chosen_names(names: tuple[str, ...], wanted: str) -> tuple[str, ...]:
-    """Choose all attacks, or the one of that name or of a name that begins so."""
+    """Choose all attacks, or the one of that name or of a name that begins so.
+
+    Raise ``CommandError`` where none or several do.
+    """
     if wanted == ALL:
         return names
     beginning = [name for name in names if name.startswith(wanted)]
@@ -38,7 +41,10 @@ def chosen_names(names: tuple[str, ...], wanted: str) -> tuple[str, ...]:
 def run_attacks(
     target: Target, symbols: Symbols | None, names: tuple[str, ...], ask: Ask
 ) -> Outcomes:
-    """Run attacks one after the other, and count what each costs."""
+    """Run attacks one after the other, and count what each costs.
+
+    Raise ``CommandError`` where there are none, or KLOS does not run one.
+    """
     ran = list(_each(target, symbols, names, ask))
     if not ran:
         raise CommandError("this image holds no attack (klos_info.applications)")

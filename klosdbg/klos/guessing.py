@@ -27,7 +27,8 @@ def free_slots(target: Target, symbols: Symbols | None) -> int:
 def simulate(rounds: int, slots: int, seed: int) -> Guesses:
     """Play rounds of three different guesses against a DSOS that moves after each round.
 
-    As in the guest a move never ends where it began, and every slot else is as likely.
+    As in the guest a move never ends where it began, and every slot else is as likely. Raise
+    ``CommandError`` for too few slots.
     """
     if slots <= ABSENT_BEFORE_MOVE:
         raise CommandError(f"{slots} slots are too few to guess from: at least 4")

@@ -40,7 +40,7 @@ def ask(
 def post(target: Target, symbols: Symbols | None, command: str, argument: int) -> "Posted":
     """Write a request to a stopped guest, which sees it at its next timer tick.
 
-    The errors of ``ask``.
+    Raise ``CommandError`` as ``ask`` does.
     """
     control = target.control
     if control is None:

@@ -48,7 +48,10 @@ def _outcome(report: KlosReport, is_attack: bool) -> Outcome:
 
 
 def read_bench(target: Target, symbols: Symbols | None) -> ServiceBench:
-    """Read the benchmark's rows, and find out what the guest's time stamp counter counts."""
+    """Read the benchmark's rows, and find out what the guest's time stamp counter counts.
+
+    Raise ``CommandError`` where nothing was measured.
+    """
     info = booted_klos(target, symbols).info
     rows = read_array(target, info.bench, KlosBench, "bench")
     measured = tuple(_measured(row) for row in rows if row.runs)

@@ -97,7 +97,7 @@ def load_profile(path: Path) -> Profile:
 
 
 def parse_profile(raw: bytes, source: str) -> Profile:
-    """Read a profile out of YAML; ``source`` names it in errors."""
+    """Read a profile out of YAML, or raise ``DataError``, in which ``source`` names it."""
     import yaml
 
     try:

@@ -40,7 +40,10 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
 
 
 def audit(target: Target, symbols: Symbols | None) -> Findings:
-    """Check that after any relocation everything agrees; the guest must be stopped."""
+    """Check that after any relocation everything agrees.
+
+    Raise ``CommandError`` while the guest runs.
+    """
     if target.control is not None and target.control.running:
         raise CommandError("the guest is running: 'interrupt' it, or add --stop, to audit it")
     info = booted_klos(target, symbols).info

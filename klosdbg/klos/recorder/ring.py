@@ -46,7 +46,10 @@ class RingRecorder:
         self.stops = 0
 
     def start(self) -> None:
-        """Begin with the next event; switch the ring on where it is off."""
+        """Begin with the next event; switch the ring on where it is off.
+
+        Raise ``CommandError`` where what KLOS says of its ring makes no sense.
+        """
         facts = self._facts = KlosFacts(self._target, self._symbols)
         ring = facts.info.events
         if ring.entry_size < size_of(KlosEvent) or not ring.count:
