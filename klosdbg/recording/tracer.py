@@ -176,7 +176,10 @@ def make_source(
     wanted: EventFilter,
     own: OwnRecorders,
 ) -> EventSource:
-    """Make the recorder that was asked for; None: the system's own ring where it has one."""
+    """Make the recorder that was asked for; None: the system's own ring where it has one.
+
+    Raise ``CommandError`` where it cannot record.
+    """
     if target.control is None:
         raise CommandError(f"{target.name} cannot run: it is a recording ('events show' shows it)")
     if own.ring is not None and kind != "stopping":

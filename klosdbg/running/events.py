@@ -25,7 +25,7 @@ _VECTORS = 256
 
 
 def vector(word: str) -> int:
-    """Read a vector: ``14``, ``0xe``, ``PF``."""
+    """Read a vector (``14``, ``0xe``, ``PF``), or raise ``UsageError``."""
     found = parse_vector(word)
     if found is None:
         try:
@@ -51,7 +51,7 @@ def filter_of(session: Session, args: Namespace) -> EventFilter:
 
 
 def check_number(args: Namespace) -> None:
-    """Refuse ``-n`` with no number of events."""
+    """Raise ``UsageError`` for ``-n`` with no number of events."""
     if args.number is not None and args.number < 1:
         raise UsageError("-n: at least one event")
 
@@ -92,7 +92,10 @@ def _range(session: Session, wanted: str | None) -> tuple[int, int] | None:
 
 
 def start_tracer(session: Session, args: Namespace, kind: Recorder | None) -> Tracer:
-    """Begin a new recording, in place of the last one's events."""
+    """Begin a new recording, in place of the last one's events.
+
+    Raise ``CommandError`` where one is under way.
+    """
     if session.tracer is not None:
         raise CommandError("events are being recorded already: 'events stop' ends that")
     wanted = filter_of(session, args)
@@ -106,7 +109,10 @@ def start_tracer(session: Session, args: Namespace, kind: Recorder | None) -> Tr
 
 
 def stop_tracer(session: Session, end: End) -> Recorded:
-    """End the recording; the guest is left as it is, stopped or running."""
+    """End the recording, or raise ``CommandError`` where there is none.
+
+    The guest is left as it is, stopped or running.
+    """
     tracer = session.tracer
     if tracer is None:
         raise CommandError("no events are being recorded: 'events start' begins")

@@ -47,7 +47,10 @@ def run_until_stop(session: Session) -> Stop:
 
 
 def wait_for_stop(session: Session) -> Stop:
-    """Wait until the running guest stops. Ctrl-C stops it, and in batch ends the run as well."""
+    """Wait until the running guest stops, or raise ``CommandError`` after the session's time-out.
+
+    Ctrl-C stops it, and in batch ends the run as well.
+    """
     try:
         return stop_here(session, session.control.wait(session.timeout))
     except KeyboardInterrupt:

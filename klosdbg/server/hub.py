@@ -86,7 +86,10 @@ class Hub:
         client.session.detach()
 
     def take_control(self, client: Client) -> None:
-        """Hand control to a client; who had it keeps no breakpoints and observes from now on."""
+        """Hand control to a client, or raise ``CommandError`` while a command of who has it runs.
+
+        Who had it keeps no breakpoints and observes from now on.
+        """
         holder = self.controller
         if holder is client:
             return
@@ -106,7 +109,7 @@ class Hub:
             self.control.resume()
 
     def require_control(self, client: Client) -> Stops:
-        """Return the run control for the controller; refuse everybody else."""
+        """Return the run control for the controller; raise ``CommandError`` for everybody else."""
         if self.controller is not client:
             raise CommandError(_NOT_IN_CONTROL)
         if self.control is None:

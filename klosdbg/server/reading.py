@@ -79,7 +79,10 @@ def _read(hub: Hub, client: Client, payload: bytes) -> bytes:
 
 
 def read_for(hub: Hub, client: Client, address: int, size: int) -> bytes:
-    """Read memory as the client's chosen thread sees it: as much as is mapped."""
+    """Read memory as the client's chosen thread sees it: as much as is mapped.
+
+    Raise ``MemoryFault`` where nothing is.
+    """
     space: Literal["linear", "physical"] = "physical" if client.physical else "linear"
     if not size:
         return b""

@@ -15,7 +15,10 @@ _MOST_PAGES = 4096
 
 
 def describe_region(hub: Hub, client: Client, payload: bytes) -> bytes:
-    """Answer ``qMemoryRegionInfo``: the pages from an address on that have the same rights."""
+    """Answer ``qMemoryRegionInfo``: the pages from an address on that have the same rights.
+
+    Raise ``CommandError`` where page tables cannot be read.
+    """
     match = _ASKED.fullmatch(payload)
     if not match:
         raise BadRequest

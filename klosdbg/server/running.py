@@ -133,7 +133,7 @@ def change_breakpoint(hub: Hub, client: Client, payload: bytes) -> bytes:
 
 
 def write_memory(hub: Hub, client: Client, payload: bytes) -> bytes:
-    """Answer ``M`` and ``X``."""
+    """Answer ``M`` and ``X``; raise ``CommandError`` where memory cannot be written."""
     asked = memory_request(payload)
     hub.require_control(client)
     if hub.target.linear_writer is None or client.physical:
