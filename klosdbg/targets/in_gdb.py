@@ -111,7 +111,7 @@ class GdbRegisterWriter:
         self._forget = forget
 
     def write(self, name: str, value: int) -> None:
-        """Write one register by its lower-case SDM name."""
+        """Write one register by its lower-case SDM name, or raise ``TargetError``."""
         known = _register_names()
         own = f"{name}_offset" if f"{name}_offset" in known else name
         if own not in known:
@@ -157,7 +157,10 @@ class GdbPhysicalMemory:
         return data
 
     def read_many(self, requests: list[tuple[int, int]]) -> list[bytes | None]:
-        """Read several ``(address, size)`` ranges; None where one faults."""
+        """Read several ``(address, size)`` ranges; None where one faults.
+
+        Raise ``TargetError`` where gdb's target cannot do so.
+        """
         send = _packets()
         if send(b"Qqemu.PhyMemMode:1") != b"OK":
             raise TargetError("gdb's target has no physical memory to read")
@@ -325,7 +328,7 @@ class GdbControl:
             self._set[address].silent = True
 
     def remove(self, address: int) -> None:
-        """Take away one setting of a breakpoint."""
+        """Take away one setting of a breakpoint; raise ``TargetError`` where there is none."""
         if self._wanted[address] <= 0:
             raise TargetError(f"there is no breakpoint at {address:#010x}")
         self._wanted[address] -= 1
@@ -333,7 +336,7 @@ class GdbControl:
             self._set.pop(address).delete()
 
     def reset(self) -> StopEvent:
-        """Refuse: gdb keeps what it knows of the guest over a reset."""
+        """Raise ``TargetError``: gdb keeps what it knows of the guest over a reset."""
         raise TargetError("gdb cannot reset the guest: 'monitor system_reset' does, on QEMU itself")
 
     def _run(self, command: str, otherwise: StopReason) -> StopEvent:

@@ -17,7 +17,7 @@ def own_guest(image: Path, orders: str = "", **options: Any) -> QemuOptions:
 
 
 def run_to_ready(target: Target, symbols: Symbols) -> None:
-    """Let it run to ``klos_ready``."""
+    """Let it run to ``klos_ready``, or raise ``TargetLost`` where there is no such symbol."""
     control, ready = target.control, symbols.address("klos_ready")
     if control is None or ready is None:
         raise TargetLost(f"{target.name} has no symbol klos_ready: it is no KLOS")

@@ -164,7 +164,7 @@ class QemuProcess:
             raise TargetLost(f"cannot start {command[0]}: {error.strerror}") from None
 
     def connect(self) -> socket.socket:
-        """Connect to its stub, which takes one client."""
+        """Connect to its stub, which takes one client; raise ``TargetLost`` where QEMU ended."""
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:

@@ -91,7 +91,10 @@ class QemuDialect:
         return cpus[stopped]
 
     def read_processors(self) -> tuple[int, list[Cpu]]:
-        """Read every processor's registers; the number, from 0, is that of the one that stopped."""
+        """Read every processor's registers; the number, from 0, is that of the one that stopped.
+
+        Raise ``TargetLost`` where QEMU does not show that one.
+        """
         _, *parts = _HEADING.split(self._stub.monitor("info registers -a"))
         cpus = [parse_info_registers(dump) for dump in parts[1::2]]
         stopped = self._stub.stopped_processor
@@ -170,7 +173,7 @@ class QemuMachine:
         return reply.kind != "stopped" or (self._dialect.has_monitor and reply.code == _SIGQUIT)
 
     def reset(self) -> None:
-        """Reset it, stopped at its first instruction."""
+        """Reset it, stopped at its first instruction, or raise ``TargetError``."""
         if not self._dialect.has_monitor:
             raise TargetError(f"{self._stub.link.name} cannot reset: its stub has no QEMU monitor")
         self._stub.monitor("system_reset")

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 def qmp_address(spec: str) -> str | tuple[str, int]:
-    """Parse ``unix:PATH`` or ``host:port`` into an address."""
+    """Parse ``unix:PATH`` or ``host:port`` into an address, or raise ``UsageError``."""
     if spec.startswith("unix:"):
         return spec.removeprefix("unix:")
     host, separator, port = spec.rpartition(":")

@@ -39,7 +39,8 @@ _DIRTY = 1
 def record_arguments(directory: Path, given: Sequence[str]) -> tuple[str, ...]:
     """Make the disk, and QEMU's arguments that record into ``directory``.
 
-    Raise ``UsageError`` for arguments that a replay would not be given again.
+    Raise ``UsageError`` for arguments that a replay would not be given again, ``TargetLost`` where
+    qemu-img is missing, ``CommandError`` where it makes no disk.
     """
     check_arguments(given)
     directory.mkdir(parents=True)
@@ -91,7 +92,10 @@ def _copied(image: Path, to: Path) -> Path:
 
 
 def check_arguments(given: Sequence[str]) -> None:
-    """Refuse arguments for QEMU other than ``-m`` and ``-cpu``: captures come from strangers."""
+    """Raise ``UsageError`` for arguments for QEMU other than ``-m`` and ``-cpu``.
+
+    Captures come from strangers.
+    """
     for name, value in zip(given[::2], [*given[1::2], ""], strict=False):
         if name not in _ALLOWED or not _ALLOWED[name].fullmatch(value):
             raise UsageError(f"{name} {value:.40}: a replay takes -m N and -cpu NAME alone")
@@ -275,7 +279,7 @@ class ReplayControl:
         self._control.remove(address)
 
     def reset(self) -> StopEvent:
-        """Refuse: a replay has one beginning."""
+        """Raise ``TargetError``: a replay has one beginning."""
         raise TargetError("a replay is not reset: 'rc' goes back to where it began")
 
     def step_back(self) -> StopEvent:

@@ -70,7 +70,10 @@ class RspControl:
             self._go()
 
     def wait(self, timeout: float | None) -> StopEvent:
-        """Wait for the guest to stop; at once where it is stopped, and then say why once more."""
+        """Wait for the guest to stop; raise ``TargetTimeout`` after ``timeout`` seconds.
+
+        Where it is stopped, say at once why, once more.
+        """
         if not self._stub.resumed:
             return self._last
         if not self._has_stopped(timeout):
@@ -102,7 +105,7 @@ class RspControl:
         return event
 
     def interrupt(self) -> StopEvent:
-        """Stop a running guest; a stopped one stays as it is."""
+        """Stop a running guest, or raise ``TargetLost``; a stopped one stays as it is."""
         if self._runs():
             self._stub.link.send_interrupt()
             if not self._stub.link.wait_stop(REPLY_TIMEOUT):
@@ -130,7 +133,7 @@ class RspControl:
         self._wanted[address] += 1
 
     def remove(self, address: int) -> None:
-        """Take away one setting of a breakpoint."""
+        """Take away one setting of a breakpoint; raise ``TargetError`` where there is none."""
         self._require_stopped("remove a breakpoint")
         if self._wanted[address] <= 0:
             raise TargetError(f"there is no breakpoint at {address:#010x}")
@@ -177,7 +180,10 @@ class RspControl:
         return self._take_stop()
 
     def reset(self) -> StopEvent:
-        """Reset the machine and stop at its first instruction; breakpoints stay."""
+        """Reset the machine and stop at its first instruction; breakpoints stay.
+
+        Raise ``TargetError`` where it does not begin anew.
+        """
         self.interrupt()
         self._machine.reset()
         self._last = self._event("interrupt", _SIGINT)

@@ -40,7 +40,10 @@ _MAX_OUTPUT = 1 << 16
 
 
 def open_socket(spec: str) -> socket.socket:
-    """Connect to ``host:port`` or ``unix:PATH``, or raise ``TargetLost``."""
+    """Connect to ``host:port`` or ``unix:PATH``, or raise ``TargetLost``.
+
+    Raise ``UsageError`` for what is neither.
+    """
     try:
         if spec.startswith("unix:"):
             return _open_unix(spec.removeprefix("unix:"))

@@ -140,7 +140,10 @@ class RspStub:
         return self.link.pipeline(payloads)
 
     def monitor(self, command: str) -> str:
-        """Run a monitor command (``qRcmd``) and return what it printed, with plain line ends."""
+        """Run a monitor command (``qRcmd``) and return what it printed, with plain line ends.
+
+        Raise ``TargetError`` where the stub refuses it.
+        """
         self.require_stopped()
         request = b"qRcmd," + command.encode().hex().encode()
         if len(request) > self.features.packet_size - 4:

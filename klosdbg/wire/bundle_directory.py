@@ -11,7 +11,10 @@ _MOST_LISTED = 10_000
 
 
 def directory_members(directory: Path) -> Members:
-    """List a directory's members; links and what klosdbg was packing are left out."""
+    """List a directory's members, or raise ``DataError`` for too many.
+
+    Links and what klosdbg was packing are left out.
+    """
     members = Members()
     for number, path in enumerate(sorted(directory.rglob("*"))):
         if number > _MOST_LISTED:

@@ -59,7 +59,7 @@ class Members:
             self.damage.append(f"{name[:40]!r} belongs to no capture")
 
     def read(self, name: str, most: int = MOST_MEMBER) -> bytes:
-        """Read a whole member of at most so many bytes."""
+        """Read a whole member, or raise ``DataError`` for one of more than so many bytes."""
         parts = []
         for chunk in self.chunks[name]():
             most -= len(chunk)

@@ -190,7 +190,10 @@ class Transfer:
         return f"{self._prefix}{len(self.data):x},{self._chunk:x}".encode()
 
     def feed(self, reply: bytes) -> None:
-        """Take a reply: ``m`` and data, more to come; ``l`` and data, the end."""
+        """Take a reply: ``m`` and data, more to come; ``l`` and data, the end.
+
+        Raise ``ProtocolError`` for a stub that never ends.
+        """
         if reply[:1] not in (b"m", b"l"):
             raise garbage(f"a reply to {self._prefix[:-1]}", reply)
         self.data += reply[1:]

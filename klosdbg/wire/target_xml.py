@@ -121,7 +121,10 @@ def included(document: bytes) -> list[str]:
 
 
 def parse_target_xml(documents: Mapping[str, bytes]) -> TargetDescription:
-    """Parse ``target.xml`` and the documents that it includes, given by name."""
+    """Parse ``target.xml`` and the documents that it includes, given by name.
+
+    Raise ``ProtocolError`` for what describes no registers.
+    """
     root = _parse(documents["target.xml"])
     architecture = (root.findtext("architecture") or "").strip()
     found: list[ElementTree.Element] = []
