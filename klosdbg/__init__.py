@@ -1,0 +1,1 @@
+"""The debugger for operating systems that live by x86 segmentation."""

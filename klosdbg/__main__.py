@@ -83,7 +83,7 @@ def _main(words: list[str]) -> int:
 
 
 def _gdb_line() -> str:
-    """The line that puts the installed packages on gdb's path and loads the extension."""
+    """Write the line that puts the installed packages on gdb's path and loads the extension."""
     import sysconfig
 
     sites = [str(Path(__file__).resolve().parent.parent), sysconfig.get_path("purelib")]

@@ -40,6 +40,7 @@ class LocalFactories:
     """The session's ``Factories``: QEMU, gdb and our own image."""
 
     def probe(self, accel: str, qemu: str) -> object:
+        """Boot the probe guest under an accelerator and return what it found enforced."""
         from klosdbg.targets.probe import run_probe
 
         try:
@@ -48,30 +49,36 @@ class LocalFactories:
             return ProbeResult(accel, "cannot-start", str(error))
 
     def own_images(self) -> OwnImages:
+        """Say where KLOS and the other images of our own are, and which builds they are."""
         places = (images.KLOS, images.PROBE, images.HOST_CYCLES)
         return OwnImages(
             images.IN_CHECKOUT, tuple((str(place), images.build_id(place)) for place in places)
         )
 
     def version(self, program: str, package: str) -> str | None:
+        """Return a host program's version; None where it is missing, empty where unknown."""
         from klosdbg.targets.host import program_version
 
         return program_version(program, package)
 
     def find(self, program: str) -> str | None:
+        """Return the path of a host program; None where it is missing."""
         return shutil.which(program)
 
     def system(self) -> str:
+        """Name the host: distribution, kernel and architecture."""
         from klosdbg.targets.host import system_name
 
         return system_name()
 
     def host_cycles(self) -> dict[str, float]:
+        """Time service calls on the host's own processor."""
         from klosdbg.targets.hostcycles import host_cycles
 
         return host_cycles(images.found(images.HOST_CYCLES))
 
     def debugger(self, session: Session) -> Debugger:
+        """Make a gdb that is a client of the session's own server."""
         from klosdbg.server.listen import listen
         from klosdbg.server.server import Server
         from klosdbg.targets.gdb_mi import Gdb
@@ -80,6 +87,7 @@ class LocalFactories:
         return Gdb(lambda path: Server(session, listen(f"unix:{path}"), lambda _: None), images)
 
     def symbols(self) -> "SymbolTable":
+        """Load the symbols of the image that ``guest`` boots."""
         return load_symbols([str(images.found(images.KLOS))])
 
     @contextmanager
@@ -98,6 +106,7 @@ class LocalFactories:
 
     @contextmanager
     def traced_guest(self, orders: str) -> "Iterator[TracedGuest]":
+        """Boot our own image behind a connection that learns what a recorder sends."""
         from klosdbg.bench.measure import TracedGuest
         from klosdbg.targets.own_guest import own_guest, run_to_ready
         from klosdbg.targets.tapped import tapped_guest
@@ -110,6 +119,7 @@ class LocalFactories:
     def gdb_loop(
         self, orders: str, places: Mapping[int, list[tuple[int, int]]]
     ) -> "AbstractContextManager[Loop]":
+        """Boot our own image under gdb with its Python breakpoints."""
         from klosdbg.targets.gdb_loop import gdb_loop
         from klosdbg.targets.own_guest import own_guest
 

@@ -1,0 +1,1 @@
+"""Adapters: the only place for sockets and processes."""

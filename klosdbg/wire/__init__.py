@@ -1,0 +1,1 @@
+"""Bytes to records: RSP, ``info registers`` text, ELF symbols, captures."""

@@ -76,7 +76,7 @@ class Bundle:
         return self.read(CONSOLE)
 
     def symbols(self) -> dict[str, tuple[int, int]]:
-        """The names that were recorded: the linear addresses where each begins and ends."""
+        """Give the names that were recorded: the linear addresses where each begins and ends."""
         if SYMBOLS not in self._members.chunks:
             return {}
         try:

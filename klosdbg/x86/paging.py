@@ -160,7 +160,7 @@ class PageEntry:
         return self.reserved_bits(_MAX_PHYSICAL_BITS, nxe=True) if self.present else 0
 
     def reserved_bits(self, physical_bits: int, nxe: bool) -> int:
-        """The set bits that raise #PF with RSVD on a processor with these abilities."""
+        """Give the set bits that raise #PF with RSVD on a processor with these abilities."""
         return self.raw & self._must_be_zero(physical_bits, nxe)
 
     @property
@@ -299,7 +299,7 @@ def is_canonical(address: int, mode: Mode = "4-level") -> bool:
 
 
 def table_index(linear: int, mode: Mode, level: int) -> int:
-    """The index of a linear address in the table of a level."""
+    """Give the index of a linear address in the table of a level."""
     if LEVELS[mode] == 2:
         return bits(linear, 31, 22) if level == 2 else bits(linear, 21, 12)
     if mode == "PAE" and level == 3:

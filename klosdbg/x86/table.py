@@ -56,7 +56,7 @@ class Table:
         return min(whole, _IDT_VECTORS) if self.kind == "idt" else whole
 
     def selector(self, index: int) -> int:
-        """The selector of an entry: index and table indicator, RPL 0; a vector has none."""
+        """Give the selector of an entry: index and table indicator, RPL 0; a vector has none."""
         return index << 3 | (4 if self.kind == "ldt" else 0)
 
     def expanded(self) -> "Table":
