@@ -222,7 +222,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What ``decode`` made of its input, and what is wrong with it.
+    """What ``decode`` or a walk made of its input, and what is wrong with it.
 
     ``order`` tells how hexadecimal was read: as a number, or as bytes in memory; None for text.
     ``index`` counts what the same input held.

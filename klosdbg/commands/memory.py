@@ -1,4 +1,4 @@
-"""Memory, code and symbols: mem, dis, sym, console."""
+"""Memory, code and symbols: mem, walk, dis, sym, console."""
 
 import time
 from argparse import Namespace
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
-from klosdbg.models import ConsoleText, Listing, MemoryDump, SymbolInfo
+from klosdbg.models import ConsoleText, Decoded, Listing, MemoryDump, SymbolInfo
 from klosdbg.read import read_cpu, read_instructions, read_memory, resolve, resolve_linear
 from klosdbg.session import Session
+from klosdbg.x86.checks import check_walk
+from klosdbg.x86.paging import paging_of, walk_all
 
 _DUMP = 64
 _MAX_DUMP = 1 << 20
@@ -33,6 +35,26 @@ def mem(session: Session, args: Namespace) -> object:
     address = resolve(session.target, session.symbols, args.address)
     raw = read_memory(session.target, address, count, clip=args.count is None)
     return MemoryDump(address, raw, args.width)
+
+
+@command(
+    "walk",
+    "walk the page tables for an address, entry by entry",
+    arg("address", completes="symbol", metavar="ADDRESS", help="symbol+n, ds:0x10, 0x1000"),
+    example="walk klos_ready",
+    group="look",
+    reads=True,
+)
+def walk(session: Session, args: Namespace) -> object:
+    target = session.target
+    linear = resolve_linear(target, session.symbols, args.address)
+    paging = paging_of(read_cpu(target))
+    if paging is None:
+        raise CommandError(f"paging is off: linear {linear:#010x} is physical as well")
+    if target.physical is None:
+        raise CommandError(f"{target.name} has no physical memory to read page tables from")
+    found = walk_all(target.physical.read_many, [linear], paging)[linear]
+    return Decoded(found, findings=tuple(check_walk(found)))
 
 
 @command(

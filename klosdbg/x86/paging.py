@@ -198,7 +198,6 @@ class Paging:
     mode: Mode
     cr3: int
     nxe: bool = False
-    wp: bool = True
     physical_bits: int = _MAX_PHYSICAL_BITS
 
     @property

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.models import Decoded, Diagnosis, GdbOutput, HelpText, OwnImages, Remark, Tool
+from klosdbg.x86.checks import check_walk
 from klosdbg.x86.enforcement import ProbeResult, decode_probe_report
 from klosdbg.x86.errorcode import decode_error_code
 from klosdbg.x86.findings import Finding, Findings
 from klosdbg.x86.flags import decode_flags
-from klosdbg.x86.paging import decode_pte
+from klosdbg.x86.paging import Paging, decode_pte, walk
 from klosdbg.x86.selector import Selector
 
 SELECTOR_PAST = Finding("limit", "error", "selector 0x1f", "its entry ends past the LDT's limit")
@@ -35,6 +36,12 @@ ENVIRONMENT = (
 )
 
 
+def _entry(address: int, size: int) -> bytes:
+    """Read a page directory at 0x1000 and a page table at 0x2000."""
+    held = {0x1000: 0x2027, 0x1008: 0x00C000E3, 0x100C: 0x0020_0083, 0x2400: 0x0030_0061}
+    return held.get(address, 0).to_bytes(size, "little")
+
+
 def decoded() -> Iterator[tuple[str, object]]:
     """Yield what ``decode`` shows of single values."""
     yield "decode-eflags", Decoded(decode_flags("eflags", 0x246), "number")
@@ -46,6 +53,11 @@ def decoded() -> Iterator[tuple[str, object]]:
     yield "decode-no-vector", decode_error_code(0x10002, None)
     yield "decode-pte", decode_pte(0x8000_0000_0020_4067, "PAE", 1)
     yield "decode-pde-large", decode_pte(0x83, "PSE", 2)
+    yield "walk", Decoded(walk(_entry, 0x10_0123, Paging("PSE", 0x1000)))
+    yield "walk-large", Decoded(walk(_entry, 0x80_0123, Paging("PSE", 0x1000)))
+    yield "walk-absent", walk(_entry, 0x40_0000, Paging("PSE", 0x1000))
+    reserved = walk(_entry, 0xC0_0000, Paging("PSE", 0x1000))
+    yield "walk-reserved", Decoded(reserved, findings=tuple(check_walk(reserved)))
     yield "decode-pte-absent", decode_pte(0x1234_5678, "PSE", 1)
 
 

@@ -24,7 +24,10 @@ from tests.live.tiny import needs_qemu
 pytestmark = [pytest.mark.qemu, needs_qemu, needs_klos, pytest.mark.xdist_group("capture")]
 
 READING = ("regs", "sregs", "cr", "gdt", "ldt", "idt", "tss", "iomap", "klos", "ps", "threads")
-MORE = ("services", "handlers", "frames", "sel dsos", "dis", "mem ss:esp", "console", "ivt")
+MORE = (
+    "services", "handlers", "frames", "sel dsos", "walk ss:esp", "dis", "mem ss:esp", "console",
+    "ivt",
+)  # fmt: skip
 SEED = ("--append", "seed=7")
 _SOME = 20
 SCRIPT = ("until klos_ready", "capture mark ready", "mailbox relocate 3", "s 3")

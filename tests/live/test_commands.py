@@ -53,6 +53,23 @@ def test_tables_of_klos(klos: Driver) -> None:
 
 @needs_klos
 @pytest.mark.xdist_group("klos")
+def test_walks_of_klos(klos: Driver) -> None:
+    """Each ends where QEMU's own does, or at the entry that is missing."""
+    monitor = klos.session.target.monitor
+    assert monitor is not None
+    for wanted in ("klos_ready", "ss:esp", "gdt", "klos_info"):
+        walked = klos.models(f"walk {wanted}")
+        assert (
+            monitor.command(f"gva2gpa {walked['linear']}").strip() == f"gpa: {walked['physical']}"
+        )
+        assert [entry["name"] for entry in walked["entries"]] == ["pde", "pte"]
+        assert walked["findings"] == []
+    assert "user, writable, 4 KiB page" in klos.line("walk ss:esp")
+    assert "not mapped: the pde is not present" in klos.line("walk 0x12345678")
+
+
+@needs_klos
+@pytest.mark.xdist_group("klos")
 def test_ports_of_klos(klos: Driver) -> None:
     """The bitmap refuses what the TSS does not allow."""
     assert klos.models("tss")["iomap_base"] >= 0x68

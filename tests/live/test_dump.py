@@ -14,19 +14,9 @@ from tests.live.tiny import image, needs_qemu, symbols
 pytestmark = [pytest.mark.qemu, needs_qemu, pytest.mark.xdist_group("dump")]
 
 READING = (
-    "sregs",
-    "cr cr0",
-    "cr cr3",
-    "gdt",
-    "ldt",
-    "idt",
-    "tss",
-    "iomap",
-    "klos",
-    "ps",
-    "threads",
-    "services",
-)
+    "sregs", "cr cr0", "cr cr3", "walk klos_ready", "gdt", "ldt", "idt", "tss", "iomap", "klos",
+    "ps", "threads", "services",
+)  # fmt: skip
 MORE = ("sel dsos", "dis klos_ready 20", "mem ss:esp", "ivt", "frames")
 
 

@@ -60,6 +60,17 @@ def monitor(driver: Driver, command: str) -> str:
     return driver.session.target.monitor.command(command)
 
 
+def test_a_walk_ends_where_qemu_says(guest: Driver) -> None:
+    """Where a page is mapped, and where none is."""
+    for address in (HIGH + 0x100000, 0x100000, 0x7C00, 0x5000_0000_0000, 1 << 62):
+        walked = guest.models(f"walk {address:#x}")
+        said = monitor(guest, f"gva2gpa {address:#x}").strip()
+        physical = walked["physical"]
+        assert said == (f"gpa: {physical}" if physical else "Unmapped"), hex(address)
+        assert (walked["mode"], walked["why"] is None) == ("4-level", bool(physical))
+        assert_fits(guest.line(f"walk {address:#x}"))
+
+
 def test_registers_are_those_that_qemu_shows(guest: Driver) -> None:
     """All sixteen, as strings, and in 80 columns."""
     document = guest.models("regs")

@@ -33,18 +33,23 @@ from tests.live.tiny import await_counting, image, needs_qemu, symbols
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
 READING = [
-    "regs", "sregs", "cr", "gdt", "gdt 1", "gdt --all", "idt", "idt 32", "ivt", "sel 8", "sel cs",
+    "regs", "sregs", "cr", "gdt", "gdt 1", "gdt --all", "idt", "idt 32", "ivt", "sel 8",
+    "sel cs", "walk loop",
     "port 0x3f8", "port 0x70/2", "mem loop", "mem ds:0x100000 48 -w 4", "mem phys:0x100000 16",
     "dis", "dis loop 4", "dis tick --bits 16", "sym loop", "sym 0x100010", "info b", "help",
 ]  # fmt: skip
 ON_KLOS = [
     "regs", "sregs", "cr", "gdt", "ldt", "idt", "ivt", "sel dsos", "sel cs", "tss", "iomap",
+    "walk cs:eip",
     "port 0x3f8/2", "mem klos_info", "mem phys:0x1000", "dis", "sym klos_ready", "klos", "console",
     "ps", "threads", "services", "handlers", "frames", "dsos", "dsos audit", "dsos gadgets",
     "snap", "diff 1",
 ]  # fmt: skip
 NEEDS_A_RECORDING = {"capture mark"}
-REFUSED = ["mem 0x900000", "gdt 8192", "sel nonsense", "ldt", "tss", "dis 0x900000", "sym 0"]
+REFUSED = [
+    "mem 0x900000", "walk phys:0x1000", "gdt 8192", "sel nonsense", "ldt", "tss", "dis 0x900000",
+    "sym 0",
+]  # fmt: skip
 MIB = 1 << 20
 
 
