@@ -39,7 +39,7 @@ def _image(wanted: str) -> Image:
 class LocalFactories:
     """The session's ``Factories``: QEMU, gdb and our own image."""
 
-    def probe(self, accel: str, qemu: str) -> object:
+    def probe(self, accel: str, qemu: str) -> ProbeResult:
         """Boot the probe guest under an accelerator and return what it found enforced."""
         from klosdbg.targets.probe import run_probe
 

@@ -14,9 +14,11 @@ from typing import TextIO
 from klosdbg.commands import collect
 from klosdbg.commands.base import Command, split
 from klosdbg.errors import CommandError, UsageError
+from klosdbg.models import MayFail, Model
 from klosdbg.session import Session
 from klosdbg.views import data, text
 from klosdbg.views.base import Style
+from klosdbg.x86.findings import FindsFaults
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class Frontend:
 
     def _run(self, chosen: Command, args: Namespace) -> None:
         result = chosen.run(self.session, args)
-        models: Iterator[object]
+        models: Iterator[Model]
         models = (
             result if isinstance(result, Iterator) else iter(() if result is None else (result,))
         )
@@ -100,15 +102,15 @@ class Frontend:
             if close:
                 close()
 
-    def _show(self, model: object, as_json: bool) -> None:
+    def _show(self, model: Model, as_json: bool) -> None:
         style = Style(self.session.symbol, self.session.color and not as_json)
         shown = _document(model, style) if as_json else text(model, style)
         if shown:
             self._print(shown)
-        self.found_fault |= bool(getattr(model, "found_fault", False))
-        failure = getattr(model, "failure", None)
-        if failure:
-            raise CommandError(failure)
+        if isinstance(model, FindsFaults):
+            self.found_fault |= model.found_fault
+        if isinstance(model, MayFail) and model.failure:
+            raise CommandError(model.failure)
 
     def _print(self, shown: str) -> None:
         try:
@@ -119,7 +121,7 @@ class Frontend:
             raise CommandError(f"cannot write the output: {str(error.strerror).lower()}") from None
 
 
-def _interrupt(models: Iterator[object]) -> None:
+def _interrupt(models: Iterator[Model]) -> None:
     """Tell a generator of a Ctrl-C that came while what it had yielded was printed."""
     throw = getattr(models, "throw", None)
     if throw:
@@ -127,7 +129,7 @@ def _interrupt(models: Iterator[object]) -> None:
             throw(KeyboardInterrupt)
 
 
-def _document(model: object, style: Style) -> str:
+def _document(model: Model, style: Style) -> str:
     """Give a model's document as a line; nothing for what is there for people alone."""
     document = data(model, style)
     return json.dumps(document) if document else ""

@@ -1,14 +1,37 @@
 """Models of a session: stops, memory, code, symbols, breakpoints. Hardware's live in ``x86``."""
 
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Literal, Protocol
 
 from klosdbg.x86.cpu import SegmentRegister
 from klosdbg.x86.descriptor import Descriptor
 from klosdbg.x86.disasm import Instruction
 from klosdbg.x86.enforcement import ProbeResult
-from klosdbg.x86.findings import Finding
+from klosdbg.x86.findings import Finding, FindsFaults
 from klosdbg.x86.selector import Selector
+
+
+class Model(Protocol):
+    """What views show: any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Result = Model | Iterator[Model] | None
+"""What a command returns: a model, models as they come, or nothing to show."""
+
+
+class MayFail(ABC):
+    """A model of something that was tried; once it is shown, a failure is the command's error."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def failure(self) -> str | None:
+        """Say why it did not succeed; None where it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +44,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(MayFail):
     """Where the guest stands and why; ``failure`` says that a run could not go on from here.
 
     ``halted``: the processor is halted with interrupts off, and will not go on by itself.
@@ -145,7 +168,7 @@ class ConsoleText:
 
 
 @dataclass(frozen=True, slots=True)
-class GdbOutput:
+class GdbOutput(MayFail):
     """What gdb printed for a command, or a piece of it; ``failure`` is what it found wrong."""
 
     command: str
@@ -191,7 +214,7 @@ class OwnImages:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(FindsFaults):
     """What ``doctor`` found: programs, Python packages, images, what each accelerator enforces.
 
     ``environment`` is for a bug report: names, and the version or the like of each.
@@ -228,7 +251,7 @@ class Decoded:
     ``index`` counts what the same input held.
     """
 
-    model: object
+    model: Model
     order: Literal["number", "memory"] | None = None
     findings: tuple[Finding, ...] = ()
     index: int = 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from klosdbg.events.event import Event
     from klosdbg.models import OwnImages
     from klosdbg.recording.tracer import Tracer
+    from klosdbg.x86.enforcement import ProbeResult
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Breakpoint:
 class Factories(Protocol):
     """What makes targets for commands that need another one than the session's."""
 
-    def probe(self, accel: str, qemu: str) -> object:
+    def probe(self, accel: str, qemu: str) -> "ProbeResult":
         """Boot the probe guest under an accelerator and return what it found enforced."""
 
     def own_images(self) -> "OwnImages":

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from klosdbg.x86.findings import FindsFaults
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -25,7 +27,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Bench(FindsFaults):
     """All comparisons of one run."""
 
     measured: tuple[Measured, ...]

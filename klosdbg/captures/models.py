@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from klosdbg.models import MayFail
+
 _DIGIT = 9
 
 
@@ -107,7 +109,7 @@ class CaptureNote:
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(MayFail):
     """An expectation, and whether it held; ``names`` holds the values that it spoke of."""
 
     expression: str

@@ -9,6 +9,7 @@ from klosdbg.klos.attack import ALL, attack_names, chosen_names, run_attacks
 from klosdbg.klos.guessing import KLOS_SLOTS, Ask, measure, simulate
 from klosdbg.klos.mailbox import ask
 from klosdbg.klos.models import MailboxAnswer
+from klosdbg.models import Result
 from klosdbg.session import Session
 
 _GUESS = "guess"
@@ -27,7 +28,7 @@ _SEED = 1
     group="klos",
     aliases=("attacks",),
 )
-def attack(session: Session, args: Namespace) -> object:
+def attack(session: Session, args: Namespace) -> Result:
     _check_usage(args)
     if args.simulate:
         return simulate(args.simulate, args.slots, args.seed)

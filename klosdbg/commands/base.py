@@ -5,7 +5,7 @@ models, or None. It never prints::
 
     @command("ldt", "show the LDT, or one entry", arg("index", nargs="?", type=integer),
              example="ldt 2")
-    def ldt(session: Session, args: Namespace) -> object: ...
+    def ldt(session: Session, args: Namespace) -> Result: ...
 """
 
 import argparse
@@ -18,11 +18,12 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from klosdbg.errors import KlosdbgError, UsageError
+from klosdbg.models import Result
 from klosdbg.session import Session
 
 _HEX = re.compile("[0-9a-f]+")
 
-Run = Callable[[Session, Namespace], object]
+Run = Callable[[Session, Namespace], Result]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from klosdbg.errors import CommandError, TargetLost, TargetTimeout
 from klosdbg.events.filters import EventFilter
 from klosdbg.klos.recorder.facts import KlosFacts
 from klosdbg.klos.recorder.ring import RingRecorder
+from klosdbg.models import Result
 from klosdbg.ports import RunControl, Symbols, Target
 from klosdbg.recording.stopping import StoppingRecorder
 from klosdbg.recording.tracer import Tracer
@@ -35,7 +36,7 @@ _PATIENCE = 60.0
     example="bench",
     group="tools",
 )
-def bench(session: Session, _args: Namespace) -> object:
+def bench(session: Session, _args: Namespace) -> Result:
     return Bench(tuple(_measured(session)))
 
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError
-from klosdbg.models import BreakpointInfo, BreakpointList
+from klosdbg.models import BreakpointInfo, BreakpointList, Result
 from klosdbg.read import resolve_code
 from klosdbg.session import Breakpoint, Session
 
@@ -22,7 +22,7 @@ from klosdbg.session import Breakpoint, Session
     group="breakpoints",
     aliases=("break",),
 )
-def set_breakpoint(session: Session, args: Namespace) -> object:
+def set_breakpoint(session: Session, args: Namespace) -> Result:
     address = resolve_code(session.target, session.symbols, args.address)
     return _info(session.add_breakpoint(address, args.address))
 
@@ -34,7 +34,7 @@ def set_breakpoint(session: Session, args: Namespace) -> object:
     group="breakpoints",
     aliases=("info break", "info breakpoints"),
 )
-def list_breakpoints(session: Session, _args: Namespace) -> object:
+def list_breakpoints(session: Session, _args: Namespace) -> Result:
     gdbs = session.debugger.breakpoints if session.debugger else ()
     return BreakpointList(tuple(map(_info, session.breakpoints)), gdbs)
 
@@ -47,7 +47,7 @@ def list_breakpoints(session: Session, _args: Namespace) -> object:
     group="breakpoints",
     aliases=("delete", "d"),
 )
-def delete(session: Session, args: Namespace) -> object:
+def delete(session: Session, args: Namespace) -> Result:
     known = {breakpoint.number: breakpoint for breakpoint in session.breakpoints}
     for number in args.numbers:
         if number not in known:

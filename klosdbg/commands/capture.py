@@ -20,6 +20,7 @@ from klosdbg.commands.snapshots import describe, take, target_of
 from klosdbg.errors import CommandError, DataError, KlosdbgError, TargetLost, UsageError
 from klosdbg.events.event import Event
 from klosdbg.events.export import export_csv, export_json, export_perfetto
+from klosdbg.models import Result
 from klosdbg.session import Session
 from klosdbg.systems import find_system
 from klosdbg.wire.bundle import VERSIONS, seconds_of
@@ -41,7 +42,7 @@ FORMATS: dict[str, Callable[[Sequence[Event]], str]] = {
     example="capture start bug.klos",
     group="record",
 )
-def capture_start(session: Session, args: Namespace) -> object:
+def capture_start(session: Session, args: Namespace) -> Result:
     if session.capture is not None:
         raise CommandError(f"{session.capture.path} is being recorded: 'capture stop' ends it")
     start_capture(session, Path(args.file), args.redact)
@@ -55,7 +56,7 @@ def capture_start(session: Session, args: Namespace) -> object:
     example='capture note "the second relocation loses a site"',
     group="record",
 )
-def capture_note(session: Session, args: Namespace) -> object:
+def capture_note(session: Session, args: Namespace) -> Result:
     capture = _running(session)
     capture.note("note", " ".join(args.text))
     return CaptureNote("note", " ".join(args.text), capture.seconds)
@@ -69,7 +70,7 @@ def capture_note(session: Session, args: Namespace) -> object:
     group="record",
     reads=True,
 )
-def capture_mark(session: Session, args: Namespace) -> object:
+def capture_mark(session: Session, args: Namespace) -> Result:
     _running(session)
     return describe(session, take(session, " ".join(args.why) or "mark"))
 
@@ -80,13 +81,13 @@ def capture_mark(session: Session, args: Namespace) -> object:
     example="capture stop",
     group="record",
 )
-def capture_stop(session: Session, _args: Namespace) -> object:
+def capture_stop(session: Session, _args: Namespace) -> Result:
     _running(session)
     return stop_capture(session)
 
 
 @command("capture info", "say what the open capture holds", example="capture info", group="record")
-def capture_info(session: Session, _args: Namespace) -> object:
+def capture_info(session: Session, _args: Namespace) -> Result:
     if session.opened is None:
         raise CommandError("no capture is open: 'klosdbg open FILE' opens one")
     return _summary(session.opened)
@@ -100,7 +101,7 @@ def capture_info(session: Session, _args: Namespace) -> object:
     group="record",
     takes_line=True,
 )
-def expect(session: Session, args: Namespace) -> object:
+def expect(session: Session, args: Namespace) -> Result:
     if not args.line:
         raise UsageError("expect: of what? write it out: expect events[-1].vector == 11")
     expectation = check_expectation(session, args.line)
@@ -117,7 +118,7 @@ def expect(session: Session, args: Namespace) -> object:
     example="export perfetto trace.json",
     group="record",
 )
-def export(session: Session, args: Namespace) -> object:
+def export(session: Session, args: Namespace) -> Result:
     content = _exported(session, args.format)
     try:
         _write(Path(args.file), content)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import DataError, ProtocolError, UsageError
-from klosdbg.models import Decoded
+from klosdbg.models import Decoded, Model
 from klosdbg.session import Session
 from klosdbg.wire.hexinput import HexInput, parse_hex
 from klosdbg.wire.inforegs import parse_dumps
@@ -34,7 +34,7 @@ from klosdbg.x86.table import Entry, TableKind, decode_table
 from klosdbg.x86.tss import MINIMUM_LIMIT, decode_tss
 from klosdbg.x86.vectors import parse_vector
 
-Result = Iterator[tuple[object, Iterable[Finding]]]
+_Found = Iterator[tuple[Model, Iterable[Finding]]]
 
 _TABLE_LIMIT = 0xFFFF
 _MAXIMUM_TEXT = 1 << 20
@@ -61,7 +61,7 @@ def _level(word: str) -> int:
     return levels[word.lower()]
 
 
-def _descriptors(given: HexInput, args: Namespace) -> Result:
+def _descriptors(given: HexInput, args: Namespace) -> _Found:
     long_mode = args.bits == 64
     units = given.long_descriptors() if long_mode else given.structures(8, "a descriptor")
     for index, raw in enumerate(units):
@@ -69,7 +69,7 @@ def _descriptors(given: HexInput, args: Namespace) -> Result:
         yield Entry(index, descriptor), check_descriptor(descriptor, long_mode=long_mode)
 
 
-def _gates(given: HexInput, args: Namespace) -> Result:
+def _gates(given: HexInput, args: Namespace) -> _Found:
     long_mode = args.bits == 64
     for index, raw in enumerate(given.structures(16 if long_mode else 8, "a gate")):
         gate = decode_gate(raw, long_mode)
@@ -77,7 +77,7 @@ def _gates(given: HexInput, args: Namespace) -> Result:
         yield Entry(index, gate), check_gate(gate, in_idt=in_idt, long_mode=long_mode)
 
 
-def _table(given: HexInput, args: Namespace) -> Result:
+def _table(given: HexInput, args: Namespace) -> _Found:
     kind: TableKind = args.kind
     raw = given.joined if args.bits == 64 else b"".join(given.structures(8, "an entry"))
     limit = len(raw) - 1 if args.limit is None else args.limit
@@ -87,13 +87,13 @@ def _table(given: HexInput, args: Namespace) -> Result:
     yield table, check_table(table, long_mode=args.bits == 64)
 
 
-def _tss(given: HexInput, args: Namespace) -> Result:
+def _tss(given: HexInput, args: Namespace) -> _Found:
     raw = given.joined
     tss = decode_tss(raw, args.bits, len(raw) - 1 if args.limit is None else args.limit)
     yield tss, check_tss(tss)
 
 
-def _iobitmap(given: HexInput, args: Namespace) -> Result:
+def _iobitmap(given: HexInput, args: Namespace) -> _Found:
     raw, base = given.joined, MINIMUM_LIMIT[32] + 1
     limit = base + len(raw) - 1 if args.limit is None else args.limit
     unknown = ((len(raw), limit - base),) if base + len(raw) <= limit else ()
@@ -101,17 +101,17 @@ def _iobitmap(given: HexInput, args: Namespace) -> Result:
     yield bitmap, check_iobitmap(bitmap)
 
 
-def _selectors(given: HexInput, _args: Namespace) -> Result:
+def _selectors(given: HexInput, _args: Namespace) -> _Found:
     for value in given.values(2, "a selector"):
         yield decode_selector(value), ()
 
 
-def _error_codes(given: HexInput, args: Namespace) -> Result:
+def _error_codes(given: HexInput, args: Namespace) -> _Found:
     for value in given.values(4, "an error code"):
         yield decode_error_code(value, args.vector), ()
 
 
-def _page_entries(given: HexInput, args: Namespace) -> Result:
+def _page_entries(given: HexInput, args: Namespace) -> _Found:
     mode: Mode = args.mode or ("4-level" if args.bits == 64 else "PSE")
     if args.level > LEVELS[mode]:
         raise UsageError(
@@ -123,20 +123,20 @@ def _page_entries(given: HexInput, args: Namespace) -> Result:
         yield entry, check_page_entry(entry)
 
 
-def _flags(given: HexInput, args: Namespace) -> Result:
+def _flags(given: HexInput, args: Namespace) -> _Found:
     wide = args.bits == 64 or given.order == "number"
     for value in given.values(8 if wide else 4, f"{args.kind}"):
         flags = decode_flags(args.kind, value)
         yield flags, check_flags(flags)
 
 
-def _cr3(given: HexInput, args: Namespace) -> Result:
+def _cr3(given: HexInput, args: Namespace) -> _Found:
     mode: Mode = args.mode or ("4-level" if args.bits == 64 else "PSE")
     for value in given.values(8 if args.bits == 64 else 4, "cr3"):
         yield Cr3(value, mode), ()
 
 
-_KINDS: dict[str, Callable[[HexInput, Namespace], Result]] = {
+_KINDS: dict[str, Callable[[HexInput, Namespace], _Found]] = {
     "descriptor": _descriptors,
     "gate": _gates,
     "gdt": _table,

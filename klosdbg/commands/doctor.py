@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from klosdbg.commands.base import arg, command
 from klosdbg.errors import CommandError
-from klosdbg.models import Diagnosis, OwnImages, Tool
+from klosdbg.models import Diagnosis, OwnImages, Result, Tool
 from klosdbg.session import Factories, Session
 from klosdbg.x86.enforcement import ProbeResult
 
@@ -44,14 +44,13 @@ PYTHON_PACKAGES = ("capstone", "prompt_toolkit", "pyelftools", "pygdbmi", "pyyam
     example="doctor --accel tcg --rows",
     group="tools",
 )
-def doctor(session: Session, args: Namespace) -> object:
+def doctor(session: Session, args: Namespace) -> Result:
     factories = session.factories
     if factories is None:
         raise CommandError("doctor cannot start programs from here: run 'klosdbg doctor'")
     images = factories.own_images()
     tools = _tools(factories.version, images.in_checkout)
-    probes = (factories.probe(accel, args.qemu) for accel in args.accel or ACCELERATORS)
-    probed = tuple(probe for probe in probes if isinstance(probe, ProbeResult))
+    probed = tuple(factories.probe(accel, args.qemu) for accel in args.accel or ACCELERATORS)
     return Diagnosis(
         tools=tools,
         packages=tuple((name, _package_version(name)) for name in PYTHON_PACKAGES),

@@ -14,6 +14,7 @@ from klosdbg.klos.dsos_models import Audited, AuditSum
 from klosdbg.klos.gadgets.search import find_gadgets
 from klosdbg.klos.trigger import WAYS, Trigger
 from klosdbg.klos.watch import relocations_of, watch_frames
+from klosdbg.models import Result
 from klosdbg.session import Session
 
 
@@ -25,7 +26,7 @@ from klosdbg.session import Session
     group="klos",
     reads=True,
 )
-def dsos(session: Session, args: Namespace) -> object:
+def dsos(session: Session, args: Namespace) -> Result:
     return read_dsos(session.target, session.symbols, args.sites)
 
 
@@ -43,7 +44,7 @@ def dsos(session: Session, args: Namespace) -> object:
     group="klos",
     reads=True,
 )
-def dsos_audit(session: Session, args: Namespace) -> object:
+def dsos_audit(session: Session, args: Namespace) -> Result:
     if args.each is None:
         return audit(session.target, session.symbols)
     return audit_each(session.target, session.symbols, _positive(args.each), session.timeout)
@@ -63,7 +64,7 @@ def dsos_audit(session: Session, args: Namespace) -> object:
     example="dsos trigger 3 --how mailbox",
     group="klos",
 )
-def dsos_trigger(session: Session, args: Namespace) -> object:
+def dsos_trigger(session: Session, args: Namespace) -> Result:
     count = _positive(args.count)
     reach_ready(session)
     trigger = Trigger(session.target, session.symbols, session.timeout)
@@ -93,7 +94,7 @@ def _positive(count: int) -> int:
     example="dsos watch --events 100",
     group="klos",
 )
-def dsos_watch(session: Session, args: Namespace) -> object:
+def dsos_watch(session: Session, args: Namespace) -> Result:
     wanted = None if args.events is None else _positive(args.events)
     target = session.target
     frames = watch_frames(target, session.symbols, wanted, session.timeout)
@@ -108,5 +109,5 @@ def dsos_watch(session: Session, args: Namespace) -> object:
     group="klos",
     reads=True,
 )
-def dsos_gadgets(session: Session, args: Namespace) -> object:
+def dsos_gadgets(session: Session, args: Namespace) -> Result:
     return find_gadgets(session.target, session.symbols, args.every)

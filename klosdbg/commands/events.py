@@ -9,7 +9,7 @@ from klosdbg.events.event import Event, Recorder
 from klosdbg.events.expression import Expression
 from klosdbg.events.statistics import statistics
 from klosdbg.events.tree import by_recording, event_rows, event_trees
-from klosdbg.models import BreakpointInfo
+from klosdbg.models import BreakpointInfo, Result
 from klosdbg.recording.discovery import Stub
 from klosdbg.recording.event_condition import condition_at, stub_of
 from klosdbg.recording.tracer import with_name
@@ -51,7 +51,7 @@ _NUMBER = arg("-n", dest="number", type=integer, metavar="N", help="the first N 
     example="events record -n 200 --errors",
     group="record",
 )
-def events_record(session: Session, args: Namespace) -> object:
+def events_record(session: Session, args: Namespace) -> Result:
     _require_number(session, args)
     start_tracer(session, args, _kind(args) or "stopping")
     return record(session)
@@ -67,12 +67,12 @@ def events_record(session: Session, args: Namespace) -> object:
     example="events start --vector 14",
     group="record",
 )
-def events_start(session: Session, args: Namespace) -> object:
+def events_start(session: Session, args: Namespace) -> Result:
     return start_tracer(session, args, _kind(args)).state()
 
 
 @command("events stop", "end the recording", example="events stop", group="record")
-def events_stop(session: Session, _args: Namespace) -> object:
+def events_stop(session: Session, _args: Namespace) -> Result:
     return stop_tracer(session, "asked")
 
 
@@ -85,7 +85,7 @@ def events_stop(session: Session, _args: Namespace) -> object:
     example="events show --tree --vector GP",
     group="record",
 )
-def events_show(session: Session, args: Namespace) -> object:
+def events_show(session: Session, args: Namespace) -> Result:
     check_number(args)
     shown = _wanted(session, args)[: args.number]
     return by_recording(shown, event_trees if args.tree else event_rows)
@@ -98,7 +98,7 @@ def events_show(session: Session, args: Namespace) -> object:
     example="events stats",
     group="record",
 )
-def events_stats(session: Session, args: Namespace) -> object:
+def events_stats(session: Session, args: Namespace) -> Result:
     return statistics(_wanted(session, args))
 
 
@@ -112,7 +112,7 @@ def events_stats(session: Session, args: Namespace) -> object:
     example="events follow --process ping",
     group="record",
 )
-def events_follow(session: Session, args: Namespace) -> object:
+def events_follow(session: Session, args: Namespace) -> Result:
     _require_number(session, args)
     start_tracer(session, args, _kind(args))
     return follow(session)
@@ -128,7 +128,7 @@ def events_follow(session: Session, args: Namespace) -> object:
     aliases=("break event",),
     keeps_quotes=True,
 )
-def break_at_event(session: Session, args: Namespace) -> object:
+def break_at_event(session: Session, args: Namespace) -> Result:
     stub, wanted = event_stop(session, args)
     asked = f"event {stub.vector}" + (f" if {wanted.text}" if wanted else "")
     test = event_condition(session, stub, wanted) if wanted else None

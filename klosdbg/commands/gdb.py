@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from klosdbg.commands.base import arg, command
 from klosdbg.errors import CommandError
-from klosdbg.models import GdbOutput, Stop
+from klosdbg.models import GdbOutput, Model, Result, Stop
 from klosdbg.read import read_cpu
 from klosdbg.running.execution import stop_here
 from klosdbg.session import Debugger, Session
@@ -23,7 +23,7 @@ _QUITS = {"quit", "q", "exit"}
     group="tools",
     takes_line=True,
 )
-def gdb(session: Session, args: Namespace) -> object:
+def gdb(session: Session, args: Namespace) -> Result:
     word = args.line.partition(" ")[0]
     if word in _TAKES_MORE_LINES or args.line in ("python", "py"):
         raise CommandError(
@@ -51,7 +51,7 @@ def _attached(session: Session) -> Debugger:
     return session.debugger
 
 
-def _run(session: Session, debugger: Debugger, line: str, whole: bool) -> Iterator[object]:
+def _run(session: Session, debugger: Debugger, line: str, whole: bool) -> Iterator[Model]:
     """Yield what gdb says, in pieces or as a whole, then where the guest stopped if it ran."""
     said: list[str] = []
     failure, interrupted = None, False

@@ -5,7 +5,7 @@ from argparse import Namespace
 
 from klosdbg.commands.base import Command, arg, command
 from klosdbg.errors import CommandError
-from klosdbg.models import HelpText, Remark
+from klosdbg.models import HelpText, Remark, Result
 from klosdbg.session import Session
 
 HEADINGS = {
@@ -27,7 +27,7 @@ HEADINGS = {
     group="tools",
     aliases=("h", "?"),
 )
-def help_(_session: Session, args: Namespace) -> object:
+def help_(_session: Session, args: Namespace) -> Result:
     from klosdbg.commands import collect
 
     commands = collect()
@@ -47,7 +47,7 @@ def help_(_session: Session, args: Namespace) -> object:
     example="echo The tables at klos_ready:",
     group="tools",
 )
-def echo(_session: Session, args: Namespace) -> object:
+def echo(_session: Session, args: Namespace) -> Result:
     return Remark(" ".join(args.words))
 
 

@@ -11,6 +11,7 @@ from klosdbg.klos.models import MailboxAnswer, NativeBench
 from klosdbg.klos.outcomes import read_bench, read_outcomes
 from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
+from klosdbg.models import Result
 from klosdbg.read import read_cpu
 from klosdbg.running.execution import run_to
 from klosdbg.session import Session
@@ -26,7 +27,7 @@ _ALL = "--all"
     group="klos",
     reads=True,
 )
-def klos(session: Session, _args: Namespace) -> object:
+def klos(session: Session, _args: Namespace) -> Result:
     return read_klos(session.target, session.symbols)
 
 
@@ -38,17 +39,17 @@ def klos(session: Session, _args: Namespace) -> object:
     group="klos",
     reads=True,
 )
-def ps(session: Session, args: Namespace) -> object:
+def ps(session: Session, args: Namespace) -> Result:
     return read_processes(session.target, session.symbols, args.all)
 
 
 @command("threads", "list the threads", example="threads", group="klos", reads=True)
-def threads(session: Session, _args: Namespace) -> object:
+def threads(session: Session, _args: Namespace) -> Result:
     return read_threads(session.target, session.symbols)
 
 
 @command("services", "list the services", example="services", group="klos", reads=True)
-def services(session: Session, _args: Namespace) -> object:
+def services(session: Session, _args: Namespace) -> Result:
     return read_services(session.target, session.symbols)
 
 
@@ -60,12 +61,12 @@ def services(session: Session, _args: Namespace) -> object:
     group="klos",
     reads=True,
 )
-def handlers(session: Session, args: Namespace) -> object:
+def handlers(session: Session, args: Namespace) -> Result:
     return read_handlers(session.target, session.symbols, args.all)
 
 
 @command("frames", "show who owns the page frames", example="frames", group="klos", reads=True)
-def frames(session: Session, _args: Namespace) -> object:
+def frames(session: Session, _args: Namespace) -> Result:
     return read_frames(session.target, session.symbols)
 
 
@@ -77,7 +78,7 @@ def frames(session: Session, _args: Namespace) -> object:
     example="mailbox touch 3",
     group="klos",
 )
-def mailbox(session: Session, args: Namespace) -> object:
+def mailbox(session: Session, args: Namespace) -> Result:
     words = [args.name, *args.rest]
     if len(words) == 2 and args.name in _NUMERIC:
         return _ask(session, args.name, _number(args.rest[0]))
@@ -90,7 +91,7 @@ def mailbox(session: Session, args: Namespace) -> object:
     example="selftest --json",
     group="klos",
 )
-def selftest(session: Session, _args: Namespace) -> object:
+def selftest(session: Session, _args: Namespace) -> Result:
     answer = _ask_ready(session, "selftest")
     return replace(read_outcomes(session.target, session.symbols, "selftest"), asked=answer)
 
@@ -102,7 +103,7 @@ def selftest(session: Session, _args: Namespace) -> object:
     example="bench-services --native",
     group="klos",
 )
-def bench_services(session: Session, args: Namespace) -> object:
+def bench_services(session: Session, args: Namespace) -> Result:
     if args.native:
         return _native(session)
     answer = _ask_ready(session, "bench")

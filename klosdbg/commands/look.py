@@ -4,6 +4,7 @@ from argparse import ArgumentTypeError, Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError
+from klosdbg.models import Result
 from klosdbg.read import (
     read_cpu,
     read_gdt,
@@ -26,7 +27,7 @@ _ALL = arg("--all", action="store_true", help="show each slot, also runs of equa
 
 
 @command("regs", "show the registers", example="regs", reads=True, aliases=("r",))
-def regs(session: Session, _args: Namespace) -> object:
+def regs(session: Session, _args: Namespace) -> Result:
     return read_cpu(session.target)
 
 
@@ -36,7 +37,7 @@ def regs(session: Session, _args: Namespace) -> object:
     example="sregs",
     reads=True,
 )
-def sregs(session: Session, _args: Namespace) -> object:
+def sregs(session: Session, _args: Namespace) -> Result:
     return read_segment_states(session.target)
 
 
@@ -54,7 +55,7 @@ def sregs(session: Session, _args: Namespace) -> object:
     example="cr cr0",
     reads=True,
 )
-def cr(session: Session, args: Namespace) -> object:
+def cr(session: Session, args: Namespace) -> Result:
     control = decode_control(read_cpu(session.target))
     found = control.only(args.name) if args.name else control
     if found is None:
@@ -63,12 +64,12 @@ def cr(session: Session, args: Namespace) -> object:
 
 
 @command("gdt", "show the GDT, or one entry", _INDEX, _ALL, example="gdt 3", reads=True)
-def gdt(session: Session, args: Namespace) -> object:
+def gdt(session: Session, args: Namespace) -> Result:
     return _chosen(read_gdt(session.target, session.system.slot_names("gdt")), args)
 
 
 @command("ldt", "show the LDT, or one entry", _INDEX, _ALL, example="ldt --all", reads=True)
-def ldt(session: Session, args: Namespace) -> object:
+def ldt(session: Session, args: Namespace) -> Result:
     return _chosen(read_ldt(session.target, session.system.slot_names("ldt")), args)
 
 
@@ -80,12 +81,12 @@ def ldt(session: Session, args: Namespace) -> object:
     example="idt 14",
     reads=True,
 )
-def idt(session: Session, args: Namespace) -> object:
+def idt(session: Session, args: Namespace) -> Result:
     return _chosen(read_idt(session.target), args)
 
 
 @command("ivt", "show the real-mode interrupt vectors", example="ivt", reads=True)
-def ivt(session: Session, _args: Namespace) -> object:
+def ivt(session: Session, _args: Namespace) -> Result:
     return read_ivt(session.target)
 
 
@@ -101,19 +102,19 @@ def ivt(session: Session, _args: Namespace) -> object:
     example="sel 0x1b",
     reads=True,
 )
-def sel(session: Session, args: Namespace) -> object:
+def sel(session: Session, args: Namespace) -> Result:
     value = _selector(session, args.selector)
     table = "ldt" if value & 4 else "gdt"
     return read_selector(session.target, value, session.system.slot_names(table).get(value >> 3))
 
 
 @command("tss", "show the current TSS, and the ports that it allows", example="tss", reads=True)
-def tss(session: Session, _args: Namespace) -> object:
+def tss(session: Session, _args: Namespace) -> Result:
     return read_tss(session.target)
 
 
 @command("iomap", "show the I/O permission bitmap as port ranges", example="iomap", reads=True)
-def iomap(session: Session, _args: Namespace) -> object:
+def iomap(session: Session, _args: Namespace) -> Result:
     return read_iomap(session.target)
 
 
@@ -124,12 +125,12 @@ def iomap(session: Session, _args: Namespace) -> object:
     example="port 0x3f8/2",
     reads=True,
 )
-def port(session: Session, args: Namespace) -> object:
+def port(session: Session, args: Namespace) -> Result:
     number, _, size = args.port.partition("/")
     return read_port_access(session.target, _number(number), _number(size or "1"))
 
 
-def _chosen(table: Table, args: Namespace) -> object:
+def _chosen(table: Table, args: Namespace) -> Result:
     if args.index is None:
         return table.expanded() if args.all else table
     found = table.only(args.index)

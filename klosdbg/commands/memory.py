@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
-from klosdbg.models import ConsoleText, Decoded, Listing, MemoryDump, SymbolInfo
+from klosdbg.models import (
+    ConsoleText,
+    Decoded,
+    Listing,
+    MemoryDump,
+    Model,
+    Result,
+    SymbolInfo,
+)
 from klosdbg.read import read_cpu, read_instructions, read_memory, resolve, resolve_linear
 from klosdbg.session import Session
 from klosdbg.x86.checks import check_walk
@@ -28,7 +36,7 @@ _MAX_LISTING = 1 << 16
     reads=True,
     aliases=("x",),
 )
-def mem(session: Session, args: Namespace) -> object:
+def mem(session: Session, args: Namespace) -> Result:
     count = _DUMP if args.count is None else args.count
     if not 0 < count <= _MAX_DUMP:
         raise UsageError(f"mem: the count lies between 1 and {_MAX_DUMP} bytes")
@@ -45,7 +53,7 @@ def mem(session: Session, args: Namespace) -> object:
     group="look",
     reads=True,
 )
-def walk(session: Session, args: Namespace) -> object:
+def walk(session: Session, args: Namespace) -> Result:
     target = session.target
     linear = resolve_linear(target, session.symbols, args.address)
     paging = paging_of(read_cpu(target))
@@ -67,7 +75,7 @@ def walk(session: Session, args: Namespace) -> object:
     group="look",
     reads=True,
 )
-def dis(session: Session, args: Namespace) -> object:
+def dis(session: Session, args: Namespace) -> Result:
     if not 0 < args.count <= _MAX_LISTING:
         raise UsageError(f"dis: the count lies between 1 and {_MAX_LISTING} instructions")
     cpu = read_cpu(session.target)
@@ -86,7 +94,7 @@ def dis(session: Session, args: Namespace) -> object:
     example="sym klos_ready",
     group="look",
 )
-def sym(session: Session, args: Namespace) -> object:
+def sym(session: Session, args: Namespace) -> Result:
     found = session.symbols.address(args.address) if session.symbols else None
     if found is not None:
         return SymbolInfo(args.address, found)
@@ -104,7 +112,7 @@ def sym(session: Session, args: Namespace) -> object:
     example="console",
     group="look",
 )
-def console(session: Session, args: Namespace) -> Iterator[object]:
+def console(session: Session, args: Namespace) -> Iterator[Model]:
     read = session.target.read_console
     if read is None:
         raise CommandError(f"{session.target.name} has no console log: klosdbg did not start it")

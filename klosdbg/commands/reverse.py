@@ -5,6 +5,7 @@ from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
+from klosdbg.models import Result
 from klosdbg.ports import Reverse
 from klosdbg.read import read_gdt, read_idt, read_ldt, resolve_linear
 from klosdbg.running.execution import stop_here, wait_for_stop
@@ -22,7 +23,7 @@ _WORD = 4
     example="rs",
     group="run",
 )
-def reverse_step(session: Session, args: Namespace) -> object:
+def reverse_step(session: Session, args: Namespace) -> Result:
     if not 0 < args.count <= 1000:
         raise UsageError("rs: the count lies between 1 and 1000: each replays from the start")
     back = _reverse(session)
@@ -38,7 +39,7 @@ def reverse_step(session: Session, args: Namespace) -> object:
     example="rc --to-write gdt[0x173]",
     group="run",
 )
-def reverse_continue(session: Session, args: Namespace) -> object:
+def reverse_continue(session: Session, args: Namespace) -> Result:
     back = _reverse(session)
     if args.to_write is not None:
         return stop_here(session, back.back_to_write(*_place(session, args.to_write)))

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
-from klosdbg.models import Running
+from klosdbg.models import Result, Running
 from klosdbg.read import resolve_code
 from klosdbg.running.execution import (
     finish_frame,
@@ -27,7 +27,7 @@ _COUNT = arg("count", nargs="?", type=integer, default=1, metavar="N", help="how
     group="run",
     aliases=("continue",),
 )
-def continue_(session: Session, args: Namespace) -> object:
+def continue_(session: Session, args: Namespace) -> Result:
     if not args.background:
         return run_until_stop(session)
     if session.tracer is not None and session.tracer.stopping:
@@ -45,7 +45,7 @@ def continue_(session: Session, args: Namespace) -> object:
     group="run",
     aliases=("step", "si"),
 )
-def step(session: Session, args: Namespace) -> object:
+def step(session: Session, args: Namespace) -> Result:
     return step_instructions(session, _positive(args.count))
 
 
@@ -57,7 +57,7 @@ def step(session: Session, args: Namespace) -> object:
     group="run",
     aliases=("next", "ni"),
 )
-def next_(session: Session, args: Namespace) -> object:
+def next_(session: Session, args: Namespace) -> Result:
     return step_over_instructions(session, _positive(args.count))
 
 
@@ -68,18 +68,18 @@ def next_(session: Session, args: Namespace) -> object:
     example="until klos_ready",
     group="run",
 )
-def until(session: Session, args: Namespace) -> object:
+def until(session: Session, args: Namespace) -> Result:
     address = resolve_code(session.target, session.symbols, args.address)
     return run_to(session, address, f"{args.address} was not reached")
 
 
 @command("finish", "run until the current function returns", example="finish", group="run")
-def finish(session: Session, _args: Namespace) -> object:
+def finish(session: Session, _args: Namespace) -> Result:
     return finish_frame(session)
 
 
 @command("interrupt", "stop a running guest", example="interrupt", group="run")
-def interrupt(session: Session, _args: Namespace) -> object:
+def interrupt(session: Session, _args: Namespace) -> Result:
     if not session.control.running:
         raise CommandError("the guest is stopped already")
     return stop_here(session, session.control.interrupt())
@@ -88,12 +88,12 @@ def interrupt(session: Session, _args: Namespace) -> object:
 @command(
     "reset", "reset the machine and stop at its first instruction", example="reset", group="run"
 )
-def reset(session: Session, _args: Namespace) -> object:
+def reset(session: Session, _args: Namespace) -> Result:
     return stop_here(session, session.control.reset())
 
 
 @command("detach", "leave the target as it was found; stay here", example="detach", group="run")
-def detach(session: Session, _args: Namespace) -> object:
+def detach(session: Session, _args: Namespace) -> Result:
     name = session.target.name
     session.detach()
     session.warn(f"detached from {name}")
@@ -101,7 +101,7 @@ def detach(session: Session, _args: Namespace) -> object:
 
 
 @command("quit", "leave klosdbg", example="quit", group="run", aliases=("q", "exit"))
-def quit_(session: Session, _args: Namespace) -> object:
+def quit_(session: Session, _args: Namespace) -> Result:
     session.leaving = True
     return None
 

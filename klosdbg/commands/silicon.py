@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, UsageError
+from klosdbg.models import Model, Result
 from klosdbg.read import resolve_code
 from klosdbg.session import Session
 from klosdbg.silicon.run import Bounds, SiliconRun
@@ -34,7 +35,7 @@ _COUNT = 10000
     example="silicon --until klos_ready",
     group="run",
 )
-def silicon(session: Session, args: Namespace) -> object:
+def silicon(session: Session, args: Namespace) -> Result:
     if session.control.running:
         raise CommandError("the guest is running: 'interrupt' it before you step it")
     if session.tracer is not None:
@@ -51,7 +52,7 @@ def silicon(session: Session, args: Namespace) -> object:
     return _reported(session, run)
 
 
-def _reported(session: Session, run: SiliconRun) -> Iterator[object]:
+def _reported(session: Session, run: SiliconRun) -> Iterator[Model]:
     report = run.run()
     yield report
     if report.end == "interrupt" and not session.interactive:

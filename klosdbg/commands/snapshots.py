@@ -9,6 +9,7 @@ from klosdbg.captures.opened import Snapshot, snapshot_target
 from klosdbg.captures.snapshot import Moment, take_snapshot
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, DataError, UsageError
+from klosdbg.models import Result
 from klosdbg.ports import Target
 from klosdbg.session import Session
 
@@ -23,13 +24,13 @@ _NOW = "now"
     group="record",
     reads=True,
 )
-def snap(session: Session, args: Namespace) -> object:
+def snap(session: Session, args: Namespace) -> Result:
     _no_recording(session)
     return describe(session, take(session, " ".join(args.why) or "snap"))
 
 
 @command("snaps", "list the snapshots", example="snaps", group="record")
-def snaps(session: Session, _args: Namespace) -> object:
+def snaps(session: Session, _args: Namespace) -> Result:
     return SnapshotList(tuple(_listed(session, number) for number in session.snapshots))
 
 
@@ -40,7 +41,7 @@ def snaps(session: Session, _args: Namespace) -> object:
     example="at 2",
     group="record",
 )
-def at(session: Session, args: Namespace) -> object:
+def at(session: Session, args: Namespace) -> Result:
     if args.number == _NOW:
         _no_recording(session)
         session.look_at(None, None)
@@ -59,7 +60,7 @@ def at(session: Session, args: Namespace) -> object:
     group="record",
     reads=True,
 )
-def diff(session: Session, args: Namespace) -> object:
+def diff(session: Session, args: Namespace) -> Result:
     sides = [_side(session, name) for name in (args.before, args.after)]
     return compare(sides[0], sides[1], session.system_of)
 

@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError, Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError, MemoryFault, UsageError
-from klosdbg.models import Address, Written
+from klosdbg.models import Address, Result, Written
 from klosdbg.read import read_cpu, read_register, resolve
 from klosdbg.session import Session
 
@@ -26,7 +26,7 @@ _WIDTHS = {"b": 1, "w": 2, "d": 4, "q": 8}
     example="set ds:0x1000 0x2a -w b",
     group="change",
 )
-def set_(session: Session, args: Namespace) -> object:
+def set_(session: Session, args: Namespace) -> Result:
     if session.control.running:
         raise CommandError("the guest is running: 'interrupt' it before you write to it")
     value = _value(session, args.value)

@@ -40,9 +40,12 @@ class RecordingHeading:
     number: int
 
 
+Shown = EventTree | EventHeading | EventRow
+
+
 def by_recording(
-    events: Iterable[Event], shown: Callable[[Sequence[Event]], Iterable[object]]
-) -> Iterator[object]:
+    events: Iterable[Event], shown: Callable[[Sequence[Event]], Iterable[Shown]]
+) -> Iterator[RecordingHeading | Shown]:
     """Show recording after recording, each under its number where there are several."""
     recordings = [list(run) for _, run in groupby(events, key=lambda event: event.recording)]
     for recording in recordings:

@@ -7,7 +7,7 @@ from klosdbg.klos.abi import KlosRelocation, KlosSite
 from klosdbg.klos.constants import Site
 from klosdbg.x86.descriptor import Descriptor
 from klosdbg.x86.disasm import Instruction
-from klosdbg.x86.findings import Findings
+from klosdbg.x86.findings import Findings, FindsFaults
 from klosdbg.x86.selector import Selector
 
 _BINS = 64
@@ -35,7 +35,7 @@ class SiteState:
 
 
 @dataclass(frozen=True, slots=True)
-class Dsos:
+class Dsos(FindsFaults):
     """Where DSOS is: its selector, its slot's linear address and descriptor, its patch sites.
 
     ``moving`` tells that a relocation was under way; ``until_next`` counts the absent selectors
@@ -108,7 +108,7 @@ class Relocation:
 
 
 @dataclass(frozen=True, slots=True)
-class Relocations:
+class Relocations(FindsFaults):
     """Relocations that were asked for: how, what was written for it, and how it left the sites."""
 
     how: str
@@ -130,7 +130,7 @@ class Relocations:
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class Audited(FindsFaults):
     """The relocations of one event, and what an audit found right after it."""
 
     relocations: tuple[Relocation, ...]
@@ -143,7 +143,7 @@ class Audited:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditSum:
+class AuditSum(FindsFaults):
     """Relocations that were asked for, each with an audit after it: how many, what was found.
 
     ``faults`` counts errors and warnings; ``written`` says what was written for it.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from klosdbg.klos.statistics import geometric_quartiles, interval
+from klosdbg.x86.findings import FindsFaults
 
 CONFIDENCE = 0.999
 PAPER = 1 / 16382 + 1 / 16381 + 1 / 16380
@@ -11,7 +12,7 @@ _GUESSES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Guesses:
+class Guesses(FindsFaults):
     """Rounds of three guesses: ``waits`` counts the rounds up to each success, it included."""
 
     source: Literal["guest", "simulation"]

@@ -13,6 +13,8 @@ from klosdbg.klos.abi import (
     KlosThread,
 )
 from klosdbg.klos.constants import Flag
+from klosdbg.models import MayFail
+from klosdbg.x86.findings import FindsFaults
 
 Verdict = Literal["ok", "wrong", "unknown"]
 Value = int | str | None
@@ -52,7 +54,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class Description(FindsFaults):
     """The self-description with its checks, and the panic record where there was a panic."""
 
     klos: Klos
@@ -153,7 +155,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class MailboxAnswer:
+class MailboxAnswer(MayFail):
     """What the guest answered, and what was written to ask it."""
 
     command: str
@@ -199,7 +201,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
+class Outcomes(FindsFaults):
     """The outcomes of the self-tests, or of the attacks; ``enforced``: segment limits hold here."""
 
     kind: Literal["selftest", "attacks"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from klosdbg.events.event import Recorder
-from klosdbg.models import Stop
+from klosdbg.models import MayFail, Stop
 
 End = Literal["running", "limit", "asked", "stop", "time-out", "interrupt"]
 
@@ -33,7 +33,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(MayFail):
     """A finished recording; ``stop`` is where something else stopped the guest.
 
     ``failure`` says why there are fewer events than were asked for.

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from klosdbg.models import Written
+from klosdbg.models import MayFail, Written
+from klosdbg.x86.findings import FindsFaults
 from klosdbg.x86.silicon import Violation
 from klosdbg.x86.vectors import vector_name
 
@@ -40,7 +41,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class SiliconReport:
+class SiliconReport(MayFail, FindsFaults):
     """The end of a run: ``instructions`` were judged; ``failure`` says why it could not go on."""
 
     refused: tuple[Refused, ...]

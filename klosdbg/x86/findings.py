@@ -1,5 +1,6 @@
 """What a check found."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,8 +19,19 @@ class Finding:
     text: str
 
 
+class FindsFaults(ABC):
+    """A model that tells whether something is wrong, which the exit code then says."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def found_fault(self) -> bool:
+        """Tell whether something is wrong."""
+
+
 @dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(FindsFaults):
     """What checks found, in the order of the checks."""
 
     findings: tuple[Finding, ...]
