@@ -25,9 +25,9 @@ from klosdbg.wire.bundle import (
     SNAPSHOTS,
     SYMBOLS,
     Manifest,
-    Place,
     Snapshot,
     Store,
+    StoredRange,
     digest,
     encode_line,
     encode_manifest,
@@ -88,7 +88,7 @@ class Recording:
         head = {"number": number, "why": snapshot.why, "seconds": round(snapshot.seconds, 6)}
         self.line(SNAPSHOTS, {**head, "events": snapshot.events})
 
-    def _places(self, store: Store, number: int, fresh: list[bytes]) -> Iterator[Place]:
+    def _places(self, store: Store, number: int, fresh: list[bytes]) -> Iterator[StoredRange]:
         end = sum(map(len, fresh))
         for address, whole in store.items():
             for start in range(0, len(whole), SLICE):
@@ -97,7 +97,7 @@ class Recording:
                     self._stored[raw] = (number, end)
                     fresh.append(raw)
                     end += len(raw)
-                yield Place(address + start, len(raw), *self._stored[raw])
+                yield StoredRange(address + start, len(raw), *self._stored[raw])
 
     def finish(self, last: Mapping[str, bytes], ended: str) -> Path:
         """Write the zip, remove the directory, and return where the capture is.

@@ -31,7 +31,7 @@ _SITE_KEYS = tuple(m.name for m in members(KlosSite))
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SymbolOffset:
     """An address: a symbol (empty for none) and an offset from it."""
 
     symbol: str
@@ -42,7 +42,7 @@ class Place:
 class Fact:
     """A value: of the place itself, or, with a ``width``, of so many bytes of memory there."""
 
-    place: Place
+    place: SymbolOffset
     width: int = 0
 
 
@@ -148,14 +148,14 @@ def _number(value: object, where: str, end: int) -> int:
     return value
 
 
-def _place(value: object, where: str) -> Place:
+def _place(value: object, where: str) -> SymbolOffset:
     if isinstance(value, str):
         found = _EXPRESSION.fullmatch(value.strip())
         if found is None:
             raise _WrongError(f"{where}: {value!r} is neither a number nor symbol+offset")
         offset = int(found[3] or "0", 0)
-        return Place(found[1], -offset if found[2] == "-" else offset)
-    return Place("", _number(value, where, 1 << 64))
+        return SymbolOffset(found[1], -offset if found[2] == "-" else offset)
+    return SymbolOffset("", _number(value, where, 1 << 64))
 
 
 def _fact(value: object, where: str) -> Fact:
@@ -202,7 +202,7 @@ def _site(given: Mapping[str, Any], where: str) -> SiteFacts:
         raise _WrongError(f"{where}: 'immediate', 'width: 2 or 4' and 'kind' ({kinds}) are wanted")
     immediate, width = _fact(given["immediate"], f"{where}.immediate"), given.get("width", 4)
     cell = _KINDS[kind] == Site.EVENT_CORE
-    nowhere = Fact(Place("", 0))
+    nowhere = Fact(SymbolOffset("", 0))
     before = nowhere if cell else _moved(immediate, -1 if width == 4 else -2)
     behind = nowhere if cell else _moved(immediate, width)
     return SiteFacts(
@@ -218,4 +218,4 @@ def _site(given: Mapping[str, Any], where: str) -> SiteFacts:
 
 
 def _moved(fact: Fact, by: int) -> Fact:
-    return Fact(Place(fact.place.symbol, fact.place.offset + by), fact.width)
+    return Fact(SymbolOffset(fact.place.symbol, fact.place.offset + by), fact.width)

@@ -13,7 +13,7 @@ from klosdbg.errors import KlosdbgError, MemoryFault
 from klosdbg.klos.abi import KlosArray, KlosInfo, KlosSite
 from klosdbg.klos.constants import ABI_VERSION, Flag
 from klosdbg.klos.layout import members, size_of
-from klosdbg.klos.profile import ArrayFacts, Fact, Place, Profile, SiteFacts
+from klosdbg.klos.profile import ArrayFacts, Fact, Profile, SiteFacts, SymbolOffset
 from klosdbg.klos.profile_layouts import ENTRIES, rewrite
 from klosdbg.ports import Memory, ReadAtStop, Symbols, Target
 from klosdbg.x86.cpu import Cpu
@@ -164,7 +164,7 @@ class _Made:
             numbers[fact] = int.from_bytes(raw or b"", "little")
         return numbers
 
-    def _place(self, place: Place) -> int:
+    def _place(self, place: SymbolOffset) -> int:
         base = self.symbols.address(place.symbol) if place.symbol else 0
         if base is None:
             raise KlosdbgError(

@@ -20,7 +20,7 @@ recorded: list[object] = []
 wanted = 0
 
 
-class Place(gdb.Breakpoint):  # type: ignore[misc]
+class ReadingBreakpoint(gdb.Breakpoint):  # type: ignore[misc]
     """A place to stop at, and what memory to read there; the frame is the end of the first."""
 
     def __init__(self, address: int, reads: list[tuple[int, int]]) -> None:
@@ -42,7 +42,7 @@ gdb.execute("set pagination off")
 gdb.execute("set architecture i386")
 gdb.execute(f"target remote {os.environ['KLOSDBG_STUB']}")
 for place, reads in json.loads(os.environ["KLOSDBG_PLACES"]).items():
-    Place(int(place), [(at, size) for at, size in reads])
+    ReadingBreakpoint(int(place), [(at, size) for at, size in reads])
 for line in sys.stdin:
     recorded.clear()
     wanted = int(line)

@@ -97,7 +97,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoredRange:
     """Where ``size`` bytes at ``address`` are stored: in a snapshot's memory, at an offset."""
 
     address: int
@@ -216,7 +216,7 @@ def member_of(snapshot: int, name: str) -> str:
     return f"snapshots/{snapshot:03d}/{name}"
 
 
-def encode_places(linear: Iterable[Place], physical: Iterable[Place]) -> bytes:
+def encode_places(linear: Iterable[StoredRange], physical: Iterable[StoredRange]) -> bytes:
     """Write ``memory.json``: neighbours in memory that are neighbours in the file are one place."""
     spaces = {"linear": _joined(linear), "physical": _joined(physical)}
     plain = {
@@ -226,8 +226,8 @@ def encode_places(linear: Iterable[Place], physical: Iterable[Place]) -> bytes:
     return json.dumps(plain).encode()
 
 
-def _joined(places: Iterable[Place]) -> list[Place]:
-    joined: list[Place] = []
+def _joined(places: Iterable[StoredRange]) -> list[StoredRange]:
+    joined: list[StoredRange] = []
     for place in sorted(places, key=lambda p: p.address):
         last = joined[-1] if joined else None
         if last and (last.address + last.size, last.snapshot, last.offset + last.size) == (
@@ -235,13 +235,15 @@ def _joined(places: Iterable[Place]) -> list[Place]:
             place.snapshot,
             place.offset,
         ):
-            joined[-1] = Place(last.address, last.size + place.size, last.snapshot, last.offset)
+            joined[-1] = StoredRange(
+                last.address, last.size + place.size, last.snapshot, last.offset
+            )
         else:
             joined.append(place)
     return joined
 
 
-def decode_places(raw: bytes, name: str) -> dict[str, list[Place]]:
+def decode_places(raw: bytes, name: str) -> dict[str, list[StoredRange]]:
     """Read ``memory.json``, or raise ``DataError``: places that overlap, or make no sense."""
     plain = decode_object(raw, name)
     spaces = {}
@@ -258,10 +260,10 @@ def decode_places(raw: bytes, name: str) -> dict[str, list[Place]]:
     return spaces
 
 
-def _place(row: Any, name: str) -> Place:
+def _place(row: Any, name: str) -> StoredRange:
     try:
         address, size, snapshot, offset = row
-        place = Place(int(address, 16), size, snapshot, offset)
+        place = StoredRange(int(address, 16), size, snapshot, offset)
         numbers = (place.address, place.size, place.snapshot, place.offset)
         if all(type(n) is int and n >= 0 for n in numbers) and place.address + size <= _TOP:
             return place

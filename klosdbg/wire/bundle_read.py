@@ -15,9 +15,9 @@ from klosdbg.wire.bundle import (
     SYMBOLS,
     Line,
     Manifest,
-    Place,
     Snapshot,
     Store,
+    StoredRange,
     decode_lines,
     decode_manifest,
     decode_object,
@@ -113,7 +113,7 @@ class Bundle:
             raise DataError(f"{name} is missing")
         return self._members.read(name, _MOST_JSON)
 
-    def _store(self, places: list[Place], name: str) -> Store:
+    def _store(self, places: list[StoredRange], name: str) -> Store:
         store: dict[int, bytes | memoryview] = {}
         for place in places:
             memory = self._stored(place.snapshot)

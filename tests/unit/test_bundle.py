@@ -22,8 +22,8 @@ from klosdbg.wire.bundle import (
     NOTES,
     VERSIONS,
     Manifest,
-    Place,
     Snapshot,
+    StoredRange,
     decode_manifest,
     decode_places,
     encode_line,
@@ -353,7 +353,7 @@ def test_bad_places(rows: str) -> None:
 
 def test_places_past_their_memory(packed: bytes) -> None:
     """A place that points past what is stored refuses its snapshot."""
-    places = encode_places([Place(0, 1 << 20, 1, 0)], [])
+    places = encode_places([StoredRange(0, 1 << 20, 1, 0)], [])
     bundle = opened(packed)
     bundle._members.chunks["snapshots/001/memory.json"] = lambda: iter([places])
     with pytest.raises(DataError, match="lies past its memory"):
