@@ -19,7 +19,7 @@ from klosdbg.session import Session
 from klosdbg.wire.symbols import Image, SymbolTable
 
 if TYPE_CHECKING:
-    from klosdbg.captures.capture import Facts
+    from klosdbg.captures.capture import RunFacts
     from klosdbg.targets.qemu import QemuOptions
 
 _PROGRESS_INTERVAL = 10.0
@@ -126,14 +126,14 @@ def _session(args: argparse.Namespace) -> Session:
     )
 
 
-def _facts(args: argparse.Namespace) -> "Facts":
+def _facts(args: argparse.Namespace) -> "RunFacts":
     """Tell a capture what was run."""
     import hashlib
 
-    from klosdbg.captures.capture import Facts
+    from klosdbg.captures.capture import RunFacts
 
     image = _image_of(args) if args.verb in ("run", "capture") else None
-    return Facts(
+    return RunFacts(
         gdb=LocalFactories().version("gdb", "gdb") or "",
         command_line=("klosdbg", *args.words),
         image=image.name if image else "",

@@ -14,7 +14,7 @@ from klosdbg.systems import find_system
 
 if TYPE_CHECKING:
     from klosdbg.bench.measure import Loop, TracedGuest
-    from klosdbg.captures.capture import Capture, Facts
+    from klosdbg.captures.capture import Capture, RunFacts
     from klosdbg.captures.opened import Opened, Snapshot
     from klosdbg.events.event import Event
     from klosdbg.models import OwnImages
@@ -143,7 +143,7 @@ class Session:
     tracer: "Tracer | None" = None
     awaited: set[int] = field(default_factory=set)
     progress: Callable[[str], None] = lambda _message: None
-    describe: "Callable[[], Facts] | None" = None
+    describe: "Callable[[], RunFacts] | None" = None
     capture: "Capture | None" = None
     opened: "Opened | None" = None
     taken: "dict[int, Snapshot]" = field(default_factory=dict)

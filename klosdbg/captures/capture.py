@@ -41,7 +41,7 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunFacts:
     """What the manifest says of this run that no target knows."""
 
     gdb: str = ""
@@ -60,7 +60,7 @@ class Capture:
         target: Target,
         symbols: Symbols | None,
         find_system: FindSystem,
-        facts: Facts,
+        facts: RunFacts,
         redact: bool = False,
         reserved: bool = False,
         warn: Warn = lambda _message: None,
@@ -204,7 +204,7 @@ class Capture:
             self._warn(self._recording.kept(self.ended))
 
 
-def _manifest(target: Target, facts: Facts, redact: bool) -> Manifest:
+def _manifest(target: Target, facts: RunFacts, redact: bool) -> Manifest:
     found = _VERSION.search(_ask(target, "info version"))
     kvm = "kvm support: enabled" in _ask(target, "info kvm")
     return replace(

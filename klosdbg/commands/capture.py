@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from klosdbg.captures.capture import Capture, Facts
+from klosdbg.captures.capture import Capture, RunFacts
 from klosdbg.captures.expectation import check_expectation
 from klosdbg.captures.models import (
     CaptureNote,
@@ -155,7 +155,7 @@ def start_capture(
     session: Session, path: Path, redact: bool = False, reserved: bool = False
 ) -> None:
     """Begin to record, with a snapshot; raise ``CommandError`` where nothing can run."""
-    facts = session.describe() if session.describe else Facts()
+    facts = session.describe() if session.describe else RunFacts()
     if session.live.control is None:
         raise CommandError(f"{session.live.name} is a recording already")
     session.capture = Capture(

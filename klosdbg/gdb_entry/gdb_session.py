@@ -15,7 +15,7 @@ from klosdbg.targets.in_gdb import address_bits, in_gdb, symbols_in_gdb
 from klosdbg.wire.symbols import SymbolTable
 
 if TYPE_CHECKING:
-    from klosdbg.captures.capture import Facts
+    from klosdbg.captures.capture import RunFacts
 
 T = TypeVar("T")
 
@@ -70,11 +70,11 @@ def _symbols(_of: tuple[str, ...]) -> SymbolTable:
     return symbols_in_gdb()
 
 
-def _facts() -> "Facts":
+def _facts() -> "RunFacts":
     """Tell a capture which gdb this is."""
-    from klosdbg.captures.capture import Facts
+    from klosdbg.captures.capture import RunFacts
 
-    return Facts(gdb=gdb.VERSION)
+    return RunFacts(gdb=gdb.VERSION)
 
 
 def _warn(message: str) -> None:

@@ -34,7 +34,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ReportFacts:
     """Everything that a report shows; tables and I/O map are those of the last snapshot."""
 
     name: str
@@ -56,12 +56,14 @@ class Facts:
         return names.most_common()
 
 
-def gather(opened: Opened, symbols: Symbols | None, system_of: Callable[[Target], System]) -> Facts:
+def gather(
+    opened: Opened, symbols: Symbols | None, system_of: Callable[[Target], System]
+) -> ReportFacts:
     """Read what a report shows; what cannot be read is left out."""
     snapshots = list(_readable(opened))
     last = snapshots[-1] if snapshots else None
     target = snapshot_target(last, opened.name) if last else None
-    return Facts(
+    return ReportFacts(
         name=opened.name,
         manifest=opened.manifest,
         events=tuple(opened.events),

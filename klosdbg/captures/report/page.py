@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from klosdbg.captures.models import Difference
 from klosdbg.captures.report.drawing import MOST_DRAWN, io_map, slot_kind, table_map, timeline
-from klosdbg.captures.report.facts import Facts
+from klosdbg.captures.report.facts import ReportFacts
 from klosdbg.captures.report.stylesheet import STYLE
 from klosdbg.captures.report.summary import summary
 from klosdbg.events.event import Event
@@ -32,7 +32,7 @@ _KEYS = {
 }
 
 
-def report_page(facts: Facts) -> str:
+def report_page(facts: ReportFacts) -> str:
     """Make the whole page."""
     sections = [
         ("events", "Events", list(_events(facts.events))),
@@ -96,7 +96,7 @@ def _event_row(event: Event) -> tuple[str, ...]:
     )
 
 
-def _tables(facts: Facts) -> Iterator[str]:
+def _tables(facts: ReportFacts) -> Iterator[str]:
     if facts.tables:
         yield _faint("As the last snapshot has them: each cell is a slot, 128 in a row.")
         yield _key("tables")
@@ -145,7 +145,7 @@ def _value(value: object) -> str:
     return "(none)" if value is None else _short(str(value))
 
 
-def _ports(facts: Facts) -> Iterator[str]:
+def _ports(facts: ReportFacts) -> Iterator[str]:
     if facts.iomap is None:
         return
     ranges = facts.iomap.allowed
@@ -156,7 +156,7 @@ def _ports(facts: Facts) -> Iterator[str]:
     yield f"<p>Allowed: {_text(words) or 'none'}</p>"
 
 
-def _record(facts: Facts) -> Iterator[str]:
+def _record(facts: ReportFacts) -> Iterator[str]:
     if facts.relocations:
         names = ("seq", "old_selector", "new_selector", "cause", "sites", "pid", "eip")
         rows = [tuple(_value(r.get(n)) for n in names) for r in facts.relocations[-_MOST_ROWS:]]

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from klosdbg.captures.report.facts import Facts
+from klosdbg.captures.report.facts import ReportFacts
 from klosdbg.events.filters import is_error
 
 _SHOWN = 4
 
 
-def summary(facts: Facts) -> Iterator[str]:
+def summary(facts: ReportFacts) -> Iterator[str]:
     """Say in five lines what was recorded, and what went wrong."""
     yield _what(facts)
     yield _events(facts)
@@ -17,7 +17,7 @@ def summary(facts: Facts) -> Iterator[str]:
     yield _verdict(facts)
 
 
-def _what(facts: Facts) -> str:
+def _what(facts: ReportFacts) -> str:
     manifest = facts.manifest
     under = f"under QEMU {manifest.qemu} ({manifest.accelerator}) " if manifest.qemu else ""
     ended = manifest.ended or "the recording was not finished"
@@ -25,7 +25,7 @@ def _what(facts: Facts) -> str:
     return f"{manifest.target or 'A guest'} {under}{began}; it ended: {ended}."
 
 
-def _events(facts: Facts) -> str:
+def _events(facts: ReportFacts) -> str:
     if not facts.events:
         return "No events were recorded."
     counts = facts.counts
@@ -37,7 +37,7 @@ def _events(facts: Facts) -> str:
     return f"{len(facts.events)} events: {shown}{rest}{nested}."
 
 
-def _errors(facts: Facts) -> str:
+def _errors(facts: ReportFacts) -> str:
     errors = [event for event in facts.events if is_error(event)]
     if not errors:
         return "No exception was among them." if facts.events else "No exception was seen."
@@ -51,7 +51,7 @@ def _errors(facts: Facts) -> str:
     return f"{_count(len(errors), 'exception')}, the last {name}{code} at {place}{who}{never}."
 
 
-def _relocations(facts: Facts) -> str:
+def _relocations(facts: ReportFacts) -> str:
     if not facts.relocations:
         return "DSOS was not relocated while it was recorded."
     last = facts.relocations[-1]
@@ -64,7 +64,7 @@ def _selector(value: object) -> str:
     return f"{value:#06x}" if isinstance(value, int) else "?"
 
 
-def _verdict(facts: Facts) -> str:
+def _verdict(facts: ReportFacts) -> str:
     expected = [note for note in facts.notes if note.get("kind") == "expect"]
     failed = [str(note.get("text")) for note in expected if note.get("held") is not True]
     changed = sum(len(difference.changes) for difference in facts.differences)

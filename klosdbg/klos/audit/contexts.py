@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from klosdbg.klos.audit.facts import CHANCE, RPL, Context, Facts
+from klosdbg.klos.audit.facts import CHANCE, RPL, AuditFacts, Context
 from klosdbg.klos.dsos import read_sites
 from klosdbg.klos.dsos_models import SiteState
 from klosdbg.x86.findings import Finding
@@ -15,7 +15,7 @@ _WORKING = "a handler runs, and may still be writing it"
 _DATA_LIMIT = "the hidden part reaches OS memory, whatever the descriptor in memory says"
 
 
-def check_sites(facts: Facts) -> Iterator[Finding]:
+def check_sites(facts: AuditFacts) -> Iterator[Finding]:
     """Check that every patch site holds DSOS, those of the benchmark DSOS or DSAPP."""
     sites = read_sites(facts.target, facts.info)
     yield from (_wrong_site(facts, site) for site in sites if site.agrees is False)
@@ -24,13 +24,13 @@ def check_sites(facts: Facts) -> Iterator[Finding]:
     yield from _prologues(facts, sites)
 
 
-def _unread(facts: Facts, count: int, sites: int) -> Iterator[Finding]:
+def _unread(facts: AuditFacts, count: int, sites: int) -> Iterator[Finding]:
     if count:
         text = f"{count} of {sites} are not compared: {facts.target.left_out}"
         yield Finding("not-checked", "note", "prologues", text)
 
 
-def _wrong_site(facts: Facts, state: SiteState) -> Finding:
+def _wrong_site(facts: AuditFacts, state: SiteState) -> Finding:
     where = f"site {state.site.name} at {state.site.immediate:#010x}"
     if state.value is None:
         shown = f"{state.instruction}" if state.instruction else "nothing"
@@ -43,7 +43,7 @@ def _wrong_site(facts: Facts, state: SiteState) -> Finding:
     return Finding("site-wrong", "error", where, text)
 
 
-def _bare(facts: Facts, sites: list[SiteState]) -> Iterator[Finding]:
+def _bare(facts: AuditFacts, sites: list[SiteState]) -> Iterator[Finding]:
     opened = [site for site in sites if site.value == facts.info.dsos]
     if not opened:
         return
@@ -56,7 +56,7 @@ def _bare(facts: Facts, sites: list[SiteState]) -> Iterator[Finding]:
         yield Finding("bare-open", "note", name, text)
 
 
-def _prologues(facts: Facts, sites: tuple[SiteState, ...]) -> Iterator[Finding]:
+def _prologues(facts: AuditFacts, sites: tuple[SiteState, ...]) -> Iterator[Finding]:
     """Look for contexts inside a prologue that loaded an old immediate and has not used it."""
     own = {"eip": facts.cpu.eip, "eax": facts.cpu.gpr["eax"]}
     places = [(c.where, c.frame.eip, c.frame.eax) for c in facts.contexts]
@@ -68,7 +68,7 @@ def _prologues(facts: Facts, sites: tuple[SiteState, ...]) -> Iterator[Finding]:
             yield Finding("stale-in-prologue", "error", where, text)
 
 
-def check_processor(facts: Facts) -> Iterator[Finding]:
+def check_processor(facts: AuditFacts) -> Iterator[Finding]:
     """Check what the processor holds now."""
     cpu = facts.cpu
     selectors = {name: cpu.segments[name].selector for name in _SEGMENTS}
@@ -81,7 +81,7 @@ def check_processor(facts: Facts) -> Iterator[Finding]:
         yield from _hidden(facts)
 
 
-def _hidden(facts: Facts) -> Iterator[Finding]:
+def _hidden(facts: AuditFacts) -> Iterator[Finding]:
     """Look for flat hidden parts that an application could use under an innocent selector."""
     for name in _SEGMENTS:
         register = facts.cpu.segments[name]
@@ -92,7 +92,7 @@ def _hidden(facts: Facts) -> Iterator[Finding]:
             yield Finding("flat-hidden-part", "error", where, _DATA_LIMIT)
 
 
-def check_contexts(facts: Facts) -> Iterator[Finding]:
+def check_contexts(facts: AuditFacts) -> Iterator[Finding]:
     """Check every context that will be resumed: saved threads, frames of the event core.
 
     While a handler runs it may be half-way through writing one: what is found then is a note.
@@ -103,7 +103,7 @@ def check_contexts(facts: Facts) -> Iterator[Finding]:
     yield from found
 
 
-def _context(facts: Facts, context: Context) -> Iterator[Finding]:
+def _context(facts: AuditFacts, context: Context) -> Iterator[Finding]:
     frame = context.frame
     selectors = {name: getattr(frame, name) & 0xFFFF for name in _SEGMENTS}
     yield from _judge(facts, context.where, frame.eip, selectors)
@@ -112,7 +112,9 @@ def _context(facts: Facts, context: Context) -> Iterator[Finding]:
         yield from _general(facts, f"{context.where}, an application", general)
 
 
-def _judge(facts: Facts, where: str, eip: int, selectors: Mapping[str, int]) -> Iterator[Finding]:
+def _judge(
+    facts: AuditFacts, where: str, eip: int, selectors: Mapping[str, int]
+) -> Iterator[Finding]:
     for name, selector in selectors.items():
         problem = _problem(facts, selector | RPL, facts.in_os_code(eip))
         if problem and not Selector(selector).null:
@@ -120,7 +122,7 @@ def _judge(facts: Facts, where: str, eip: int, selectors: Mapping[str, int]) -> 
             yield Finding(rule, "error", f"{where}, {name.upper()}", f"{selector:#06x} {text}")
 
 
-def _problem(facts: Facts, selector: int, os_code: bool) -> tuple[str, str] | None:
+def _problem(facts: AuditFacts, selector: int, os_code: bool) -> tuple[str, str] | None:
     if selector == facts.info.dsapp | RPL:
         return None
     if selector == facts.info.dsos:
@@ -132,7 +134,7 @@ def _problem(facts: Facts, selector: int, os_code: bool) -> tuple[str, str] | No
     return "strange-selector", "is neither null, DSAPP nor DSOS: restoring it can fault in ring 0"
 
 
-def _general(facts: Facts, where: str, registers: Mapping[str, int]) -> Iterator[Finding]:
+def _general(facts: AuditFacts, where: str, registers: Mapping[str, int]) -> Iterator[Finding]:
     for name in _GENERAL:
         if registers[name] | RPL == facts.info.dsos:
             text = f"holds {registers[name]:#06x}, the selector of DSOS; {CHANCE}"

@@ -46,7 +46,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class AuditFacts:
     """A stopped guest. ``old`` maps selectors that DSOS had to the relocation that ended it.
 
     ``filler`` is what most slots hold.
@@ -77,7 +77,7 @@ class Facts:
         return slots.raws[chosen.index] if chosen.index < len(slots.raws) else None
 
 
-def read_facts(target: Target, info: KlosInfo) -> Facts:
+def read_facts(target: Target, info: KlosInfo) -> AuditFacts:
     """Read what an audit looks at. Arrays that cannot be read are empty: 'klos' reports them."""
     cpu = target.registers.read()
     ldtr = cpu.segments["ldtr"]
@@ -86,7 +86,7 @@ def read_facts(target: Target, info: KlosInfo) -> Facts:
         _slots(target, "ldt", ldtr.base, ldtr.limit),
     )
     counted = Counter(tables[0].raws + tables[1].raws)
-    return Facts(
+    return AuditFacts(
         target=target,
         cpu=cpu,
         info=info,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.klos.abi import KlosProcess
-from klosdbg.klos.audit.facts import CHANCE, Facts
+from klosdbg.klos.audit.facts import CHANCE, AuditFacts
 from klosdbg.klos.constants import Process, State
 from klosdbg.paged import MappedPage, PageTables
 from klosdbg.ports import Memory
@@ -16,7 +16,7 @@ _SITE_PAGES = "prologue"
 _Frames = dict[int, str]
 
 
-def check_places(facts: Facts) -> Iterator[Finding]:
+def check_places(facts: AuditFacts) -> Iterator[Finding]:
     """Check that tables, TSS, bitmap and prologues lie above DSAPP's limit."""
     for name, address, _ in _structures(facts):
         if address < facts.info.app_top:
@@ -24,7 +24,7 @@ def check_places(facts: Facts) -> Iterator[Finding]:
             yield Finding("below-limit", "error", f"{name} at {address:#010x}", text)
 
 
-def _structures(facts: Facts) -> Iterator[tuple[str, int, int]]:
+def _structures(facts: AuditFacts) -> Iterator[tuple[str, int, int]]:
     """Yield name, linear address and size of what no application may reach."""
     info = facts.info
     for slots in facts.tables:
@@ -36,7 +36,7 @@ def _structures(facts: Facts) -> Iterator[tuple[str, int, int]]:
         yield f"{_SITE_PAGES} {site.name}", site.immediate, site.width
 
 
-def check_memory(facts: Facts) -> Iterator[Finding]:
+def check_memory(facts: AuditFacts) -> Iterator[Finding]:
     """Walk every process's application pages: none is an OS structure's, none holds DSOS."""
     paging, physical = paging_of(facts.cpu), facts.target.physical
     if paging is None or physical is None:
@@ -50,7 +50,7 @@ def check_memory(facts: Facts) -> Iterator[Finding]:
     yield from _secrets(facts, physical, pages)
 
 
-def _protected(facts: Facts, paging: Paging, tables: PageTables) -> _Frames:
+def _protected(facts: AuditFacts, paging: Paging, tables: PageTables) -> _Frames:
     """Map the page frames of OS structures to names."""
     frames: _Frames = {}
     for name, address, size in _structures(facts):
@@ -70,7 +70,7 @@ def _frames(page: MappedPage, first: int, last: int) -> Iterator[int]:
 
 
 def _application_pages(
-    facts: Facts, paging: Paging, tables: PageTables
+    facts: AuditFacts, paging: Paging, tables: PageTables
 ) -> Iterator[tuple[KlosProcess, MappedPage]]:
     for process in facts.processes:
         system = process.flags & Process.SYSTEM
@@ -93,7 +93,7 @@ def _aliases(pages: list[tuple[KlosProcess, MappedPage]], own: _Frames) -> Itera
 
 
 def _secrets(
-    facts: Facts, physical: Memory, pages: list[tuple[KlosProcess, MappedPage]]
+    facts: AuditFacts, physical: Memory, pages: list[tuple[KlosProcess, MappedPage]]
 ) -> Iterator[Finding]:
     seen = {page.physical: (process, page) for process, page in pages if page.writable}
     read = physical.read_many([(at, page.size) for at, (_, page) in seen.items()])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.klos.audit.contexts import check_contexts, check_processor, check_sites
-from klosdbg.klos.audit.facts import Facts, read_facts
+from klosdbg.klos.audit.facts import AuditFacts, read_facts
 from klosdbg.klos.audit.memory import check_memory, check_places
 from klosdbg.klos.audit.tables import check_dsos, check_slots, check_tables
 from klosdbg.klos.find import booted_klos
@@ -19,14 +19,14 @@ _NEEDED = {
 }
 
 
-def check_told(facts: Facts) -> Iterator[Finding]:
+def check_told(facts: AuditFacts) -> Iterator[Finding]:
     """Say what could not be checked, since the image or its profile has no such array."""
     for name, left_out in _NEEDED.items():
         if not getattr(facts.info, name).count:
             yield Finding("not-checked", "note", f"klos_info.{name}", f"empty: {left_out}")
 
 
-_CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+_CHECKS: tuple[Callable[[AuditFacts], Iterator[Finding]], ...] = (
     check_tables,
     check_dsos,
     check_slots,
@@ -54,7 +54,9 @@ def audit(target: Target, symbols: Symbols | None) -> Findings:
     return findings(finding for check in _CHECKS for finding in _guarded(check, facts))
 
 
-def _guarded(check: Callable[[Facts], Iterator[Finding]], facts: Facts) -> Iterator[Finding]:
+def _guarded(
+    check: Callable[[AuditFacts], Iterator[Finding]], facts: AuditFacts
+) -> Iterator[Finding]:
     try:
         yield from check(facts)
     except KlosdbgError as error:

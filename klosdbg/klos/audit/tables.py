@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from klosdbg.klos.audit.facts import RPL, Facts, Slots
+from klosdbg.klos.audit.facts import RPL, AuditFacts, Slots
 from klosdbg.klos.names import ROLES
 from klosdbg.x86.descriptor import Descriptor, Segment, decode_descriptor
 from klosdbg.x86.findings import Finding
@@ -12,7 +12,7 @@ _TOP = 0xFFFF_FFFF
 _USER = 3
 
 
-def check_tables(facts: Facts) -> Iterator[Finding]:
+def check_tables(facts: AuditFacts) -> Iterator[Finding]:
     """Check that the tables are where KLOS says and can be read."""
     info = facts.info
     claims = ((info.gdt, info.gdt_limit), (info.ldt, info.ldt_limit))
@@ -30,7 +30,7 @@ def check_tables(facts: Facts) -> Iterator[Finding]:
             yield Finding("table-unmapped", "error", name, text)
 
 
-def check_dsos(facts: Facts) -> Iterator[Finding]:
+def check_dsos(facts: AuditFacts) -> Iterator[Finding]:
     """Check that the slot that KLOS names holds DSOS."""
     raw = facts.raw(facts.info.dsos)
     where = slot(facts.info.dsos)
@@ -53,7 +53,7 @@ def _is_dsos(descriptor: Descriptor) -> bool:
     )
 
 
-def check_slots(facts: Facts) -> Iterator[Finding]:
+def check_slots(facts: AuditFacts) -> Iterator[Finding]:
     """Check every slot but DSOS's: nothing else may let ring 3 reach OS memory."""
     roles = {getattr(facts.info, name) | RPL for name in ROLES.values()}
     odd: list[int] = []
@@ -73,7 +73,7 @@ def _unlike_filler(slots: Slots, filler: bytes) -> Iterator[tuple[int, bytes]]:
             yield slots.selector(index), raw
 
 
-def _covering(facts: Facts, selector: int, raw: bytes) -> Finding | None:
+def _covering(facts: AuditFacts, selector: int, raw: bytes) -> Finding | None:
     descriptor = decode_descriptor(raw)
     reaches = isinstance(descriptor, Segment) and _reaches_os(descriptor, facts.info.app_top)
     if selector == facts.info.dsos or not reaches:
@@ -82,7 +82,7 @@ def _covering(facts: Facts, selector: int, raw: bytes) -> Finding | None:
     return Finding(rule, "error", slot(selector), f"{text}: {raw_text(descriptor)}")
 
 
-def _kind_of_cover(facts: Facts, selector: int, raw: bytes) -> tuple[str, str]:
+def _kind_of_cover(facts: AuditFacts, selector: int, raw: bytes) -> tuple[str, str]:
     if selector in facts.old:
         seq = facts.old[selector]
         return (
@@ -106,7 +106,7 @@ def _reaches_os(segment: Segment, app_top: int) -> bool:
     return last - first > _TOP - segment.base or segment.base + last >= app_top
 
 
-def _odd(facts: Facts, selectors: list[int]) -> Iterator[Finding]:
+def _odd(facts: AuditFacts, selectors: list[int]) -> Iterator[Finding]:
     """Report slots that are neither in use nor filler: loading one must raise #NP."""
     strange = [s for s in selectors if not _raises_np(facts.raw(s))]
     for selector in strange[:4]:
