@@ -1,4 +1,4 @@
-"""Capturing a session: events, relocations, console, notes and snapshots, into a recording."""
+"""Capturing a session: events, relocations, console, notes and snapshots, into a file."""
 
 import json
 import platform
@@ -13,7 +13,7 @@ from typing import Any
 
 from klosdbg.captures.snapshot import Moment, take_snapshot
 from klosdbg.captures.symbol_list import named_ranges
-from klosdbg.captures.writer import Recording
+from klosdbg.captures.writer import CaptureWriter
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.events.document import event_data
 from klosdbg.events.event import Event
@@ -70,7 +70,7 @@ class Capture:
         self._find_system = find_system
         self._warn = warn
         self._redact = redact
-        self._recording = Recording(path, _manifest(target, facts, redact), reserved)
+        self._writer = CaptureWriter(path, _manifest(target, facts, redact), reserved)
         self._began = time.monotonic()
         self._polled = 0.0
         self._console = 0
@@ -84,17 +84,17 @@ class Capture:
     @property
     def path(self) -> Path:
         """Where the capture will be."""
-        return self._recording.path
+        return self._writer.path
 
     @property
     def directory(self) -> Path:
         """Where it is written until then."""
-        return self._recording.directory
+        return self._writer.directory
 
     @property
     def ended(self) -> str | None:
         """Why it takes nothing more; None while it does."""
-        return self._recording.ended
+        return self._writer.ended
 
     @property
     def seconds(self) -> float:
@@ -115,9 +115,9 @@ class Capture:
         self._line(NOTES, {"kind": kind, "text": text, **place, **more})
 
     def mark(self, number: int, why: str) -> Snapshot:
-        """Take and record a snapshot, or raise ``CommandError`` where there are too many.
+        """Take and store a snapshot, or raise ``CommandError`` where there are too many.
 
-        A recording that has ended does not keep it.
+        A capture that has ended does not keep it.
         """
         if number > MOST_SNAPSHOTS:
             raise CommandError(f"{MOST_SNAPSHOTS} snapshots are the limit: 'capture stop' here")
@@ -128,7 +128,7 @@ class Capture:
         snapshot = take_snapshot(self._target, system, moment, self._redact)
         self.poll()
         self.snapshots += 1
-        self._guarded(lambda: self._recording.snapshot(snapshot))
+        self._guarded(lambda: self._writer.snapshot(snapshot))
         return snapshot
 
     def poll(self) -> None:
@@ -142,7 +142,7 @@ class Capture:
     @property
     def replayable(self) -> bool:
         """Tell whether the guest is recorded for a replay, so that its end completes the log."""
-        return bool(self._recording.manifest.replay)
+        return bool(self._writer.manifest.replay)
 
     def settle(self) -> None:
         """Record what the guest says last; it may go after."""
@@ -150,19 +150,19 @@ class Capture:
         self._write_symbols()
         found = _COUNT.search(_ask(self._target, "info replay")) if self.replayable else None
         if found:
-            manifest = self._recording.manifest
+            manifest = self._writer.manifest
             replay = {**manifest.replay, "instructions": int(found[1])}
-            self._recording.manifest = replace(manifest, replay=replay)
+            self._writer.manifest = replace(manifest, replay=replay)
 
     def finish(self, ended: str = "stopped", report: bytes = b"") -> Path:
         """Write the capture, and return where it is; ``CommandError`` where it cannot be."""
         reason = self.ended
         try:
-            return self._recording.finish({REPORT: report}, ended)
+            return self._writer.finish({REPORT: report}, ended)
         except CommandError:
             if reason is None:
                 raise
-            # What it has, and where, was said when the recording ended.
+            # What it has, and where, was said when the capture ended.
             raise CommandError(f"{self.path} was not written: {reason}") from None
 
     def _write_symbols(self) -> None:
@@ -171,12 +171,12 @@ class Capture:
             ranges = {name: reach for name, *reach in named_ranges(self._symbols)}
             self._named = bool(ranges)
             raw = json.dumps(ranges, separators=(",", ":")).encode() if ranges else b""
-            self._guarded(lambda: self._recording.append(SYMBOLS, raw))
+            self._guarded(lambda: self._writer.append(SYMBOLS, raw))
 
     def _poll_console(self) -> None:
         if self._target.read_console is not None:
             printed = self._target.read_console()
-            self._guarded(lambda: self._recording.append(CONSOLE, printed[self._console :]))
+            self._guarded(lambda: self._writer.append(CONSOLE, printed[self._console :]))
             self._console = max(self._console, len(printed))
 
     def _poll_relocations(self) -> None:
@@ -195,13 +195,13 @@ class Capture:
         return [row for row in read_log() if int(str(row["seq"])) > self._relocations]
 
     def _line(self, name: str, record: Mapping[str, Any]) -> None:
-        self._guarded(lambda: self._recording.line(name, record))
+        self._guarded(lambda: self._writer.line(name, record))
 
     def _guarded(self, write: Callable[[], None]) -> None:
         before = self.ended
         write()
         if before is None and self.ended is not None:
-            self._warn(self._recording.kept(self.ended))
+            self._warn(self._writer.kept(self.ended))
 
 
 def _manifest(target: Target, facts: RunFacts, redact: bool) -> Manifest:

@@ -14,7 +14,7 @@ _OWN = ("events", "relocations", "console", "symbol", "process", "cpl")
 _SHOWN = 60
 
 
-class Recorded(Protocol):
+class ExpectingSession(Protocol):
     """What this module needs of a session."""
 
     @property
@@ -37,7 +37,7 @@ class Recorded(Protocol):
         """Name a linear address."""
 
 
-def check_expectation(session: Recorded, text: str) -> Expectation:
+def check_expectation(session: ExpectingSession, text: str) -> Expectation:
     """Evaluate an expression; ``UsageError`` for one that makes no sense.
 
     Its names: ``events``, ``relocations`` (how many), ``console``, ``symbol`` and ``process`` where
@@ -50,7 +50,7 @@ def check_expectation(session: Recorded, text: str) -> Expectation:
     return Expectation(expression.text, held, "" if held else _found(names))
 
 
-def _value(session: Recorded, name: str) -> object:
+def _value(session: ExpectingSession, name: str) -> object:
     if name == "events":
         return tuple(session.events)
     target = session.target

@@ -43,7 +43,7 @@ _ORDER = (EVENTS, RELOCATIONS, NOTES, SNAPSHOTS)
 _LAST = (SYMBOLS, CONSOLE, REPORT)
 
 
-class Recording:
+class CaptureWriter:
     """A capture that is being written. ``ended`` is None until something ends it: it says what."""
 
     def __init__(self, path: Path, manifest: Manifest, reserved: bool = False) -> None:
@@ -60,7 +60,7 @@ class Recording:
         self.append(name, encode_line(record))
 
     def append(self, name: str, raw: bytes) -> None:
-        """Append bytes to a member; a full disk ends the recording and keeps what it has."""
+        """Append bytes to a member; a full disk ends the capture and keeps what it has."""
         if self.ended is not None or not raw:
             return
         file = self._file(name)
@@ -121,7 +121,7 @@ class Recording:
         return self.path
 
     def kept(self, reason: str) -> str:
-        """Say where the directory of a recording that ended early is."""
+        """Say where the directory of a capture that ended early is."""
         return (
             f"the recording ended: {reason}; what it has is in {self.directory}: "
             f"'klosdbg open {self.directory}' reads it"

@@ -1,6 +1,6 @@
 """The ``.klos`` capture bundle: what its members are called, and how records become bytes.
 
-A recording is a directory of files that only grow; finished, it is a zip of the same members, in
+A capture is a directory of files that only grow; finished, it is a zip of the same members, in
 this order::
 
     manifest.yaml               format, versions, command line, times, a hash of every member
@@ -58,8 +58,8 @@ Store = Mapping[int, bytes | memoryview]
 class Manifest:
     """What was recorded, with what, when, and how it ended.
 
-    ``members`` holds the SHA-256 of every other member; it is empty while the recording runs.
-    ``ended`` is None until then. ``replay`` holds what a deterministic recording needs to boot.
+    ``members`` holds the SHA-256 of every other member; it is empty while the capture is written.
+    ``ended`` is None until then. ``replay`` holds what a replay needs to boot.
     """
 
     format: int = FORMAT
@@ -84,7 +84,7 @@ class Manifest:
 class Snapshot:
     """The state of a target at one moment: its registers, and the memory that was stored.
 
-    ``seconds`` counts from the recording's start; ``events`` is how many had been recorded.
+    ``seconds`` counts from the capture's start; ``events`` is how many had been recorded.
     """
 
     number: int
@@ -196,7 +196,7 @@ def decode_object(raw: bytes, name: str) -> dict[str, Any]:
 
 
 def seconds_of(value: object) -> float | None:
-    """Read a time that is counted from the recording's start; None where it is none."""
+    """Read a time that is counted from the capture's start; None where it is none."""
     sound = isinstance(value, int | float) and 0 <= value < _MOST_SECONDS
     return float(value) if sound else None  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The members of a recording that was not finished: a directory, as bounded as a zip."""
+"""The members of a capture that was not finished: a directory, as bounded as a zip."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -162,7 +162,7 @@ def _is_reach(reach: object) -> bool:
 def open_bundle(members: Members, unfinished: bool = False) -> Bundle:
     """Check every hash and leave out what does not match; raise ``DataError`` without a manifest.
 
-    ``unfinished`` is a recording's directory, which has no hashes yet.
+    ``unfinished`` is a capture's directory, which has no hashes yet.
     """
     if MANIFEST not in members.chunks:
         raise DataError(f"it is no capture, or one that is damaged: {MANIFEST} is missing")

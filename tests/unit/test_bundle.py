@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from klosdbg.captures.opened import Opened, snapshot_target
-from klosdbg.captures.writer import Recording
+from klosdbg.captures.writer import CaptureWriter
 from klosdbg.errors import CommandError, DataError
 from klosdbg.targets.capture import open_capture
 from klosdbg.wire import bundle_zip
@@ -62,9 +62,9 @@ def snapshot(number: int, last: bytes = b"\x01" * 4096) -> Snapshot:
     return Snapshot(number, f"why {number}", number / 2, number, CPU, linear, {0x5000: PAGE})
 
 
-def record(path: Path, lines: int = 3) -> Recording:
+def record(path: Path, lines: int = 3) -> CaptureWriter:
     """Record lines, a console and two snapshots."""
-    recording = Recording(path, Manifest(klosdbg="1", command_line=("klosdbg", "run")))
+    recording = CaptureWriter(path, Manifest(klosdbg="1", command_line=("klosdbg", "run")))
     recording.snapshot(snapshot(1))
     for number in range(lines):
         recording.line(EVENTS, {"seq": number})
