@@ -11,9 +11,9 @@ from klosdbg.klos.abi import KlosFrame, KlosInfo, KlosProcess, KlosRelocation
 from klosdbg.klos.constants import Cause, State, Wait, label
 from klosdbg.klos.find import SYMBOL, find_by_symbol, find_klos, read_array, try_read
 from klosdbg.klos.models import Klos, ThreadState
-from klosdbg.klos.names import ROLES
 from klosdbg.klos.os_tables import read_events, read_relocations
 from klosdbg.klos.processes import read_processes, read_threads
+from klosdbg.klos.roles import ROLES
 from klosdbg.klos.snapshot_readers import KnownKlos, snapshot_readers
 from klosdbg.klos.system import read_handlers, read_services
 from klosdbg.klos.vectors import own_names

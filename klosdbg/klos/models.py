@@ -220,7 +220,7 @@ class Outcomes(FindsFaults):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredCall:
     """One call measured: ticks of the counter, its own overhead subtracted."""
 
     mechanism: str
@@ -237,7 +237,7 @@ class ServiceBench:
 
     counter: Literal["instructions", "cycles"]
     meaning: str
-    rows: tuple[Measured, ...]
+    rows: tuple[MeasuredCall, ...]
     asked: MailboxAnswer | None = None
 
     def median(self, situation: str, mechanism: str) -> int | None:

@@ -6,7 +6,7 @@ from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.klos.abi import KlosBench, KlosReport
 from klosdbg.klos.constants import Flag, Result
 from klosdbg.klos.find import booted_klos, read_array
-from klosdbg.klos.models import Measured, Outcome, Outcomes, ServiceBench
+from klosdbg.klos.models import MeasuredCall, Outcome, Outcomes, ServiceBench
 from klosdbg.ports import Symbols, Target
 
 _RESULTS: dict[int, Literal["pass", "fail", "not-enforced"]] = {
@@ -61,8 +61,10 @@ def read_bench(target: Target, symbols: Symbols | None) -> ServiceBench:
     return ServiceBench(counter, meaning, measured)
 
 
-def _measured(row: KlosBench) -> Measured:
-    return Measured(row.mechanism, row.situation, row.median, row.minimum, row.maximum, row.runs)
+def _measured(row: KlosBench) -> MeasuredCall:
+    return MeasuredCall(
+        row.mechanism, row.situation, row.median, row.minimum, row.maximum, row.runs
+    )
 
 
 def clock(target: Target) -> Literal["icount", "kvm", "tcg", ""]:

@@ -11,7 +11,7 @@ from klosdbg.read import read_cpu
 from klosdbg.running.events import stop_tracer
 from klosdbg.server.client import Client, Conditions
 from klosdbg.server.recorders import Sharing
-from klosdbg.server.registers import Layout
+from klosdbg.server.registers import RegisterLayout
 from klosdbg.server.threads import ALONE, GuestThread, read_guest_threads
 from klosdbg.session import Session
 from klosdbg.stops import Stops, owning
@@ -28,7 +28,7 @@ class Hub:
     def __init__(self, base: Session) -> None:
         self.target = replace(base.live, close=lambda: None)
         self.control = owning(base.live)[1]
-        self.layout = Layout(base.live.address_bits == 64)
+        self.layout = RegisterLayout(base.live.address_bits == 64)
         self.clients: list[Client] = []
         self.controller: Client | None = None
         self._base = base

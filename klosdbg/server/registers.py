@@ -44,7 +44,7 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RegisterLayout:
     """Every register in the order of ``g``; ``wide`` describes a 64-bit processor."""
 
     wide: bool
@@ -165,7 +165,9 @@ def _describe(register: Described) -> str:
     )
 
 
-def cpu_values(cpu: Cpu, general: Values, layout: Layout, linear_pc: bool) -> dict[str, int]:
+def cpu_values(
+    cpu: Cpu, general: Values, layout: RegisterLayout, linear_pc: bool
+) -> dict[str, int]:
     """Name the value of every register of the processor; ``general`` adds what ``Cpu`` lacks."""
     values = {**general, **cpu.gpr, "eflags": cpu.eflags, "cpl": cpu.cpl}
     values[layout.pc] = cpu.linear_pc if linear_pc else cpu.eip

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.ports import Target
 from klosdbg.read import read_cpu, read_selector
-from klosdbg.server.registers import Layout, attributes, table_values
+from klosdbg.server.registers import RegisterLayout, attributes, table_values
 from klosdbg.session import Session
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.descriptor import Segment
@@ -71,7 +71,7 @@ def _system_threads(session: Session) -> list[GuestThread]:
 
 
 def saved_values(
-    target: Target, saved: Mapping[str, int], layout: Layout, linear_pc: bool
+    target: Target, saved: Mapping[str, int], layout: RegisterLayout, linear_pc: bool
 ) -> dict[str, int]:
     """Name the registers of a thread that waits; hidden parts are those of a load today."""
     values = dict(saved) | {"cpl": saved["cs"] & 3, "eip_offset": saved["eip"]}

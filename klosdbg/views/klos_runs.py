@@ -7,7 +7,7 @@ from dataclasses import asdict
 from klosdbg.klos.models import (
     Cost,
     MailboxAnswer,
-    Measured,
+    MeasuredCall,
     NativeBench,
     Outcome,
     Outcomes,
@@ -155,7 +155,7 @@ def _table(model: ServiceBench) -> str:
     return columns(rows, "  ", right="  rrrrr")
 
 
-def _order(row: Measured) -> tuple[int, int]:
+def _order(row: MeasuredCall) -> tuple[int, int]:
     return _index(_SITUATIONS, row.situation), _index(_MECHANISMS, row.mechanism)
 
 
@@ -163,7 +163,7 @@ def _index(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _measured(model: ServiceBench, row: Measured) -> tuple[str, ...]:
+def _measured(model: ServiceBench, row: MeasuredCall) -> tuple[str, ...]:
     best = row.situation == "best"
     cycles = PAPER_BEST.get(row.mechanism) if best else None
     claim = PAPER_CLAIM.get(row.mechanism)

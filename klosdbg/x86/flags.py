@@ -17,7 +17,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FlagLayout:
     """A register's fields; ``ones`` are reserved bits that always read as 1."""
 
     fields: tuple[Field, ...]
@@ -33,7 +33,7 @@ class Flags:
     raw: int
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> FlagLayout:
         """The register's named fields."""
         return LAYOUTS[self.register]
 
@@ -73,8 +73,8 @@ def _field(line: str) -> Field:
     return Field(name, int(high), int(low or high), meaning)
 
 
-def _layout(text: str, ones: int = 0, digits: int = 8) -> Layout:
-    return Layout(tuple(map(_field, text.strip().splitlines())), ones, digits)
+def _layout(text: str, ones: int = 0, digits: int = 8) -> FlagLayout:
+    return FlagLayout(tuple(map(_field, text.strip().splitlines())), ones, digits)
 
 
 def _breakpoint_fields() -> Iterator[str]:
@@ -187,7 +187,7 @@ _DR7 = "\n".join(
         *_condition_fields(),
     )
 )
-LAYOUTS: Mapping[str, Layout] = {
+LAYOUTS: Mapping[str, FlagLayout] = {
     "eflags": _layout(_EFLAGS, ones=0x2),
     "cr0": _layout(_CR0),
     "cr4": _layout(_CR4),

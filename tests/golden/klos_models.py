@@ -24,7 +24,7 @@ from klosdbg.klos.models import (
     HandlerRow,
     Klos,
     MailboxAnswer,
-    Measured,
+    MeasuredCall,
     MemoryUse,
     NativeBench,
     Outcome,
@@ -165,7 +165,7 @@ def runs() -> Iterator[tuple[str, object]]:
     yield "selftest", Outcomes("selftest", (replace(tests[0], held=None),), True)
     yield "selftest-none", Outcomes("selftest", (), True)
     rows = tuple(
-        Measured(mechanism, situation, ticks * factor, ticks, ticks * 9, 100)
+        MeasuredCall(mechanism, situation, ticks * factor, ticks, ticks * 9, 100)
         for factor, situation in enumerate(("best", "average", "worst"), 1)
         for mechanism, ticks in (("trap", 40), ("sysenter", 60), ("design_a", 20), ("design_b", 30))
     )

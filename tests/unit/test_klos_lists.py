@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from klosdbg.klos.constants import Event, Frame, flag_labels, label
 from klosdbg.klos.find import find_klos
-from klosdbg.klos.models import MailboxAnswer, Measured, NativeBench, ServiceBench
+from klosdbg.klos.models import MailboxAnswer, MeasuredCall, NativeBench, ServiceBench
 from klosdbg.klos.outcomes import clock, read_bench, read_outcomes
 from klosdbg.klos.processes import read_frames, read_processes, read_threads
 from klosdbg.klos.system import read_handlers, read_klos, read_services
@@ -174,8 +174,8 @@ def test_figure_4() -> None:
     """Medians, ratios to Design B, and the paper's; rows that were not run are left out."""
     bench = read_bench(target(), symbols())
     assert bench.rows == (
-        Measured("trap", "best", 44, 40, 90, 100),
-        Measured("design_b", "best", 11, 8, 20, 100),
+        MeasuredCall("trap", "best", 44, 40, 90, 100),
+        MeasuredCall("design_b", "best", 11, 8, 20, 100),
     )
     document = data(bench, STYLE)
     assert document["best"] == {"trap": 44, "sysenter": None, "design_a": None, "design_b": 11}

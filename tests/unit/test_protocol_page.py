@@ -10,7 +10,7 @@ from klosdbg.server.client import PACKET_SIZE, Client
 from klosdbg.server.hub import Hub
 from klosdbg.server.monitor import READ_ONLY
 from klosdbg.server.packets import _FEATURES, _HANDLERS, answer
-from klosdbg.server.registers import Layout
+from klosdbg.server.registers import RegisterLayout
 from klosdbg.session import Session
 from klosdbg.wire.rsp import encode
 from klosdbg.wire.target_xml import parse_target_xml
@@ -61,7 +61,7 @@ def test_features_limits_and_monitor_commands_are_on_the_page() -> None:
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_our_own_client_understands_the_description(wide: bool) -> None:
-    layout = Layout(wide)
+    layout = RegisterLayout(wide)
     described = parse_target_xml({"target.xml": layout.target_xml})
     assert [r.name for r in described.registers] == [r.name for r in layout.registers]
     assert [r.bits for r in described.registers] == [r.bits for r in layout.registers]

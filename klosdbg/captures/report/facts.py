@@ -22,7 +22,7 @@ _MOST_CONSOLE = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ListedSnapshot:
     """A snapshot as a report lists it."""
 
     number: int
@@ -42,7 +42,7 @@ class ReportFacts:
     events: tuple[Event, ...]
     relocations: tuple[Line, ...]
     notes: tuple[Line, ...]
-    moments: tuple[Moment, ...]
+    moments: tuple[ListedSnapshot, ...]
     tables: tuple[Table, ...]
     iomap: IoBitmap | None
     differences: tuple[Difference, ...]
@@ -86,11 +86,11 @@ def _readable(opened: Opened) -> Iterator[Snapshot]:
             continue
 
 
-def _moment(snapshot: Snapshot, symbols: Symbols | None) -> Moment:
+def _moment(snapshot: Snapshot, symbols: Symbols | None) -> ListedSnapshot:
     cpu = snapshot.cpu
     symbol = symbols.name(cpu.linear_pc) if symbols else None
     cs = cpu.segments["cs"].selector
-    return Moment(snapshot.number, snapshot.why, snapshot.seconds, cs, cpu.eip, symbol)
+    return ListedSnapshot(snapshot.number, snapshot.why, snapshot.seconds, cs, cpu.eip, symbol)
 
 
 def _tables(target: Target, system: System) -> Iterator[Table]:

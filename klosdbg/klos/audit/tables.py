@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from klosdbg.klos.audit.facts import RPL, AuditFacts, Slots
-from klosdbg.klos.names import ROLES
+from klosdbg.klos.roles import ROLES
 from klosdbg.x86.descriptor import Descriptor, Segment, decode_descriptor
 from klosdbg.x86.findings import Finding
 from klosdbg.x86.selector import Selector

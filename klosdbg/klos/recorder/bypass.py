@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from klosdbg.events.event import Event, MakesEvent
-from klosdbg.klos.recorder.facts import KlosFacts, Running
+from klosdbg.klos.recorder.facts import KlosFacts, RunningThread
 from klosdbg.klos.recorder.stops import KlosStops
 from klosdbg.ports import Memory, Target
 from klosdbg.recording.discovery import EventPaths, Stub
@@ -57,10 +57,10 @@ class StopsBesideCore:
         """Give up the events that are under way, as having never come back."""
         return self._core.drop() + (self._past.drop() if self._past else [])
 
-    def _running(self) -> Running:
+    def _running(self) -> RunningThread:
         return self._facts.running(*self._memory.read_many(self._facts.running_requests()))
 
-    def _told(self, make: MakesEvent, running: Running) -> Event:
+    def _told(self, make: MakesEvent, running: RunningThread) -> Event:
         event, pid, tid = make(), running.pid, running.tid
         name = self._facts.process(pid)
         resumed = event.resumed and replace(event.resumed, process=name, pid=pid, tid=tid)

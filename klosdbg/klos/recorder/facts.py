@@ -27,7 +27,7 @@ _TSS_ESP0 = 4
 _MOST_SYMBOLS = 4096
 
 
-class Running(NamedTuple):
+class RunningThread(NamedTuple):
     """Who runs: event depth, and process and thread, 0 while the processor idles.
 
     ``thread`` is the linear address of the thread's record.
@@ -101,27 +101,27 @@ class KlosFacts:
         thread = self._last_thread or self.address
         return [self._running_at, (thread, _IDS.size)]
 
-    def running(self, raw: bytes | None, ids: bytes | None) -> Running:
+    def running(self, raw: bytes | None, ids: bytes | None) -> RunningThread:
         """Tell who runs from what ``running_requests`` read."""
         if raw is None:
-            return Running(0, 0, 0)
+            return RunningThread(0, 0, 0)
         depth, thread, _pid = _RUNNING.unpack(raw)
         if not thread:
-            return Running(depth, 0, 0)
+            return RunningThread(depth, 0, 0)
         if thread != self._last_thread or ids is None:
             ids = self._at_stop.read_many([(thread, _IDS.size)])[0]
             self._last_thread = thread
         tid, pid = (0, 0) if ids is None else _IDS.unpack(ids)
-        return Running(depth, pid, tid, thread)
+        return RunningThread(depth, pid, tid, thread)
 
-    def still_running(self, raw: bytes, before: Running) -> Running:
+    def still_running(self, raw: bytes, before: RunningThread) -> RunningThread:
         """Tell who runs, of the first of them, where only the core and its handlers ran since.
 
         A thread's record is not used again meanwhile.
         """
         depth, thread, pid = _RUNNING.unpack(raw)
         if thread == before.thread and pid == before.pid:
-            return Running(depth, pid, before.tid, thread)
+            return RunningThread(depth, pid, before.tid, thread)
         return self.running(raw, None)
 
     def source(self, origin: Origin, cs: int, eip: int, ss: int, esp: int) -> Place:

@@ -19,7 +19,13 @@ from klosdbg.events.event import Event, MakesEvent, Resumed, Spent, Time, Transf
 from klosdbg.klos.abi import KlosFrame
 from klosdbg.klos.constants import Request
 from klosdbg.klos.layout import decode, members, size_of
-from klosdbg.klos.recorder.facts import ORIGINS, KlosFacts, Running, ends_interrupt, error_code_of
+from klosdbg.klos.recorder.facts import (
+    ORIGINS,
+    KlosFacts,
+    RunningThread,
+    ends_interrupt,
+    error_code_of,
+)
 from klosdbg.ports import Memory
 from klosdbg.recording.discovery import EventPaths
 from klosdbg.recording.flow import Exit
@@ -183,7 +189,7 @@ class _Outward(NamedTuple):
     out: Exit
     raw: bytes
     esp0: bytes
-    running: Running
+    running: RunningThread
     process: str | None
 
 
@@ -193,7 +199,7 @@ class _End(NamedTuple):
     at: int
     idle: bool
     raw: bytes
-    running: Running
+    running: RunningThread
     process: str | None
 
 
