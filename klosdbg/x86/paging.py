@@ -316,9 +316,11 @@ def cut_at_pages(address: int, size: int) -> Iterator[tuple[int, int]]:
 
 def walk(read_physical: ReadPhysical, linear: int, paging: Paging) -> Walk:
     """Walk the paging structures for a linear address, through ``read_physical``. Total."""
-    return walk_all(lambda asked: [read_physical(*each) for each in asked], [linear], paging)[
-        linear
-    ]
+
+    def read_many(asked: list[tuple[int, int]]) -> list[bytes | None]:
+        return [read_physical(*each) for each in asked]
+
+    return walk_all(read_many, [linear], paging)[linear]
 
 
 def walk_all(
