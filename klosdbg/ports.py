@@ -58,7 +58,8 @@ class Registers(Protocol):
         """Read every register that the target can name.
 
         A guest that stands still gives the same object again, until it moves, a register is written
-        or its monitor is asked: who keeps what it read at a stop tells by that whether it is old.
+        or its monitor is told to do something: who keeps what was read at a stop tells by that
+        whether it is old. One that runs gives a new one each time.
         """
 
 

@@ -38,6 +38,16 @@ def read_cpu(target: Target) -> Cpu:
     return target.registers.read()
 
 
+def read_told(target: Target, *names: str) -> Cpu:
+    """Read the registers, or raise ``CommandError`` where the target does not tell these."""
+    cpu = read_cpu(target)
+    lacks = next((name for name in names if name in cpu.untold), "")
+    if lacks:
+        part = "the hidden part of " if lacks in cpu.segments else ""
+        raise CommandError(f"{target.name} does not tell {part}{lacks}: QEMU's stub would")
+    return cpu
+
+
 def read_memory(target: Target, address: Address, size: int, clip: bool = False) -> bytes:
     """Read ``size`` bytes in the address's own space; ``clip`` takes fewer where memory ends.
 
@@ -75,13 +85,13 @@ def read_pages(memory: Memory, address: int, size: int) -> list[tuple[int, bytes
 
 def read_gdt(target: Target, names: Mapping[int, str] | None = None) -> Table:
     """Read the GDT that GDTR holds; ``names`` maps indices to names."""
-    cpu = read_cpu(target)
+    cpu = read_told(target, "gdtr")
     return _read_table(target, cpu, "gdt", cpu.gdtr.base, cpu.gdtr.limit, names)
 
 
 def read_ldt(target: Target, names: Mapping[int, str] | None = None) -> Table:
     """Read the LDT through LDTR's hidden part, or raise ``CommandError`` where there is none."""
-    cpu = read_cpu(target)
+    cpu = read_told(target, "ldtr")
     ldtr = cpu.segments["ldtr"]
     if Selector(ldtr.selector).null or not ldtr.present:
         raise CommandError(f"no LDT: LDTR holds selector {ldtr.selector:#06x}, which selects none")
@@ -90,7 +100,7 @@ def read_ldt(target: Target, names: Mapping[int, str] | None = None) -> Table:
 
 def read_idt(target: Target, names: Mapping[int, str] | None = None) -> Table:
     """Read the IDT that IDTR holds; raise ``CommandError`` in real mode, which has none."""
-    cpu = read_cpu(target)
+    cpu = read_told(target, "idtr")
     if cpu.mode in ("real", "unreal"):
         raise CommandError("the processor is in real mode, where there is no IDT: use 'ivt'")
     return _read_table(target, cpu, "idt", cpu.idtr.base, cpu.idtr.limit, names)
@@ -101,7 +111,7 @@ def read_ivt(target: Target) -> Ivt:
 
     Virtual 8086 mode uses linear 0; other modes show what firmware left at physical 0.
     """
-    cpu = read_cpu(target)
+    cpu = read_told(target, "cr0", "idtr")
     base = cpu.idtr.base if cpu.mode in ("real", "unreal") else 0
     memory = target.linear if cpu.real_addressing else target.physical or target.linear
     return decode_ivt(base, memory.read(base, 1024))
@@ -143,8 +153,8 @@ def _segment_bases(target: Target, cpu: Cpu, found: list[Descriptor]) -> dict[in
 
 def read_segment_states(target: Target) -> SegmentStates:
     """Compare every segment register's hidden part with the descriptor in memory."""
-    cpu = read_cpu(target)
     names = (*SEGMENTS, "ldtr", "tr")
+    cpu = read_told(target, *names)
     return SegmentStates(tuple(_segment_state(target, cpu, cpu.segments[n]) for n in names))
 
 
@@ -166,7 +176,8 @@ def read_selector(target: Target, value: int, name: str | None = None) -> Select
     if cpu.real_addressing:
         held_by = tuple(n for n in SEGMENTS if cpu.segments[n].selector == value)
         return SelectorInfo(Selector(value), None, None, held_by, why=cpu.mode, paragraph=True)
-    return _follow(target, cpu, value, name)
+    table = "ldtr" if Selector(value).table == "ldt" else "gdtr"
+    return _follow(target, read_told(target, table), value, name)
 
 
 def _follow(target: Target, cpu: Cpu, value: int, name: str | None = None) -> SelectorInfo:
@@ -209,7 +220,7 @@ def _read_descriptor(target: Target, cpu: Cpu, selector: Selector, address: int)
 
 def read_tss(target: Target) -> Tss:
     """Read the TSS through TR's hidden part, I/O bitmap included, up to its limit."""
-    return _read_tss(target, read_cpu(target))
+    return _read_tss(target, read_told(target, "tr"))
 
 
 def _read_tss(target: Target, cpu: Cpu) -> Tss:
@@ -248,7 +259,7 @@ def read_port_access(target: Target, port: int, size: int) -> PortAccess:
         raise CommandError(f"an access to a port has 1, 2 or 4 bytes, not {size}")
     if not 0 <= port < PORTS:
         raise CommandError(f"port {port:#x}: ports end at 0xffff")
-    cpu = read_cpu(target)
+    cpu = read_told(target, "tr")
     tr = cpu.segments["tr"]
     usable = tr.present and not Selector(tr.selector).null and cpu.mode not in ("real", "unreal")
     bitmap = _read_tss(target, cpu).io if usable else None

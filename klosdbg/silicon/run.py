@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from klosdbg.errors import CommandError, TargetTimeout
 from klosdbg.ports import RunControl, Symbols, Target
-from klosdbg.read import read_cpu
+from klosdbg.read import read_cpu, read_told
 from klosdbg.silicon.code_cache import CodeCache
 from klosdbg.silicon.deliver import deliver
 from klosdbg.silicon.models import End, Refused, SiliconReport
 from klosdbg.silicon.scope import Scope
 from klosdbg.silicon.step_registers import StepRegisters
 from klosdbg.x86.branch import linear_address
-from klosdbg.x86.cpu import Cpu
+from klosdbg.x86.cpu import SEGMENTS, Cpu
 from klosdbg.x86.delivery import Fault
 from klosdbg.x86.descriptor import Gate, decode_gate
 from klosdbg.x86.disasm import disassemble
@@ -52,6 +52,7 @@ class SiliconRun:
     ) -> None:
         if target.control is None:
             raise CommandError(f"{target.name} cannot run: it is a recording")
+        read_told(target, *SEGMENTS, "ldtr", "tr", "gdtr", "idtr")
         self._target, self._symbols, self._bounds = target, symbols, bounds
         self._scope = scope
         self._control: RunControl = target.control

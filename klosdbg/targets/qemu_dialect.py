@@ -52,6 +52,11 @@ class QemuDialect:
         """Tell whether the stub reads physical memory."""
         return self._found_physical is not None
 
+    @property
+    def steps_off_breakpoints(self) -> bool:
+        """Tell whether a step passes a breakpoint that is set where it begins."""
+        return self.has_monitor
+
     def ask_linear(self, payloads: list[bytes]) -> list[bytes]:
         """Send memory requests in one pipeline: their addresses are linear."""
         return self._ask_memory(False, payloads)
@@ -146,6 +151,19 @@ class QemuDialect:
 
     def _set_step_mask(self, mask: int) -> None:
         self._stub.ask(b"Qqemu.sstep=%x" % mask)
+
+
+class QemuMonitor:
+    """QEMU's monitor, through a stopped stub. What begins with ``info`` changes nothing."""
+
+    def __init__(self, stub: RspStub) -> None:
+        self._stub = stub
+
+    def command(self, text: str) -> str:
+        """Run one monitor command and return what it printed."""
+        if not text.startswith("info "):
+            self._stub.registers_change()
+        return self._stub.monitor(text)
 
 
 class QemuMachine:

@@ -9,25 +9,13 @@ from dataclasses import dataclass
 
 from klosdbg.errors import TargetError
 from klosdbg.ports import Target
-from klosdbg.targets.qemu_dialect import QemuDialect, QemuMachine, Resets
+from klosdbg.targets.qemu_dialect import QemuDialect, QemuMachine, QemuMonitor, Resets
 from klosdbg.targets.rsp_control import RspControl
 from klosdbg.targets.rsp_link import RspLink, open_socket
 from klosdbg.targets.rsp_memory import RspMemory, RspMemoryWriter
 from klosdbg.targets.rsp_registers import RspRegisters, RspRegisterWriter
 from klosdbg.targets.rsp_stub import RspStub
 from klosdbg.targets.rsp_watch import RspWatchpoints
-
-
-class RspMonitor:
-    """The emulator's monitor, through a stopped stub."""
-
-    def __init__(self, stub: RspStub) -> None:
-        self._stub = stub
-
-    def command(self, text: str) -> str:
-        """Run one monitor command and return what it printed."""
-        self._stub.registers_change()
-        return self._stub.monitor(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +25,7 @@ class RspPorts:
     stub: RspStub
     registers: RspRegisters
     control: RspControl
-    monitor: RspMonitor
+    monitor: QemuMonitor
     target: Target
 
 
@@ -71,7 +59,7 @@ def _ports(link: RspLink, resets: Resets | None, was_running: bool | None) -> Rs
         stub.found_running(was_running is not False)
     registers = RspRegisters(stub, dialect)
     machine = QemuMachine(stub, dialect, registers.read, resets)
-    monitor = RspMonitor(stub)
+    monitor = QemuMonitor(stub)
     linear = RspMemory(stub, "linear", dialect.ask_linear)
     control = RspControl(stub, dialect, machine, linear, registers.read)
     several = dialect.has_monitor and len(stub.threads) > 1

@@ -225,9 +225,18 @@ class RspControl:
 
     def _step(self, *, alone: bool = True) -> StopEvent:
         with interrupts_deferred:
-            self._run([], self._stub.step_action(alone=alone), self._stub.stopped_thread)
+            action = self._stub.step_action(alone=alone)
+            self._run(self._uncover(), action, self._stub.stopped_thread)
             arrived = self._has_stopped(_STEP_PATIENCE)
             return self._take_stop() if arrived else self.interrupt()
+
+    def _uncover(self) -> list[bytes]:
+        """Take away what a step would stop at before it begins; the next resume puts it back."""
+        if self._dialect.steps_off_breakpoints or not self._armed:
+            return []
+        here = self._armed & {self._read_cpu().linear_pc}
+        self._armed -= here
+        return [b"z0,%x,1" % address for address in here]
 
     def _step_awake(self, *, alone: bool = False) -> StopEvent:
         """Step while interrupts come, those that the other processors send as well."""

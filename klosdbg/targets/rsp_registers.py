@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from klosdbg.errors import TargetError
 from klosdbg.targets.qemu_dialect import QemuDialect
+from klosdbg.targets.rsp_described import described_cpu
 from klosdbg.targets.rsp_stub import RspStub
 from klosdbg.wire.rsp_replies import garbage, parse_hex
 from klosdbg.wire.target_xml import Register
@@ -24,12 +25,17 @@ class RspRegisters:
         """Read every register, hidden parts included, of the processor that stopped."""
         self._stub.require_stopped()
         if self._known is None or self._known[0] != self._stub.changes:
-            self._known = self._stub.changes, self._dialect.read_registers()
+            self._known = self._stub.changes, self._read()
         return self._known[1]
 
     def read_general(self, names: Collection[str] = ()) -> dict[str, int]:
         """Read what ``g`` holds, by GDB's names, or only these: quicker, and less."""
         return self._stub.description.decode(self._stub.ask(b"g"), names)
+
+    def _read(self) -> Cpu:
+        if self._dialect.has_monitor:
+            return self._dialect.read_registers()
+        return described_cpu(self.read_general())
 
 
 class RspRegisterWriter:

@@ -17,7 +17,9 @@ from klosdbg.wire.rsp_replies import (
 )
 from klosdbg.wire.target_xml import TargetDescription, included, parse_target_xml
 
-_HELLO = b"qSupported:vContSupported+;xmlRegisters=i386"
+_HELLO = b"qSupported:vContSupported+;swbreak+;hwbreak+;xmlRegisters=i386"
+_ANY_THREAD = b"Hg0"
+"""GDB's own server describes the registers of the thread that has been chosen, and fails before."""
 _OF_KLOSDBG = "gdtr_base"
 """A register that klosdbg's own server describes: its threads are KLOS's, unless told otherwise."""
 
@@ -40,9 +42,11 @@ class RspStub:
         self.is_klosdbg = self.description.find(_OF_KLOSDBG) is not None
         if self.is_klosdbg:
             self.monitor("klos as-threads off")
-        self.threads = self._list_threads()
-        self._stopped_thread = self.threads[0]
-        self._steps_one = len(self.threads) > 1 and self._takes_actions()
+        listed = self._list_threads()
+        self.threads = tuple(sorted(listed))
+        self._stopped_thread = listed[0]
+        actions = parse_vcont_actions(self.link.request(b"vCont?"))
+        self._steps_one = {"s", "c"} <= actions
 
     @property
     def was_running(self) -> bool:
@@ -106,7 +110,7 @@ class RspStub:
         """Say how the processor that stopped steps; ``alone``: the others stand still meanwhile.
 
         A plain ``s`` lets the others run, and QEMU's stub then forgets to end the step where one of
-        them stops the guest.
+        them stops the guest; GDB's own server lets the one run as well.
         """
         if not self._steps_one:
             return b"s"
@@ -179,6 +183,7 @@ class RspStub:
             self.link.start_no_ack_mode()
         if "qXfer:features:read" not in features.supported:
             raise ProtocolError(f"{name} describes no registers: klosdbg needs target.xml")
+        self.link.request(_ANY_THREAD)
         return features
 
     def _describe(self) -> TargetDescription:
@@ -197,13 +202,10 @@ class RspStub:
             transfer.feed(self.link.request(transfer.request()))
         return transfer.data
 
-    def _list_threads(self) -> tuple[int, ...]:
+    def _list_threads(self) -> list[int]:
         threads: list[int] = []
         reply = self.link.request(b"qfThreadInfo")
         while reply.startswith(b"m") and len(threads) < 4096:
             threads += [thread.tid for thread in parse_thread_list(reply)]
             reply = self.link.request(b"qsThreadInfo")
-        return tuple(threads) or (1,)
-
-    def _takes_actions(self) -> bool:
-        return {"s", "c"} <= parse_vcont_actions(self.link.request(b"vCont?"))
+        return threads or [1]

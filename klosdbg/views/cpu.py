@@ -5,11 +5,12 @@ import textwrap
 from klosdbg.models import SegmentState, SegmentStates, SelectorInfo
 from klosdbg.views.base import WIDTH, Style, address_data, columns, data, hex64, text
 from klosdbg.views.descriptors import descriptor_data, in_one_line, kind_of
-from klosdbg.x86.cpu import Cpu, SegmentRegister
+from klosdbg.x86.cpu import SEGMENTS, Cpu, SegmentRegister, TableRegister
 from klosdbg.x86.flags import decode_flags
 
 _GPR_COLUMNS = {8: 4, 16: 3}
 _SHORT = 28
+_CONTROL = ("cr0", "cr2", "cr3", "cr4", "efer")
 
 
 @text.register
@@ -19,7 +20,8 @@ def _(model: Cpu, style: Style) -> str:
     across = _GPR_COLUMNS[digits]
     rows = [gpr[at : at + across] for at in range(0, len(gpr), across)]
     lines = [
-        f"{style.paint('bold', model.mode)} mode, ring {model.cpl}, paging {model.paging}"
+        f"{style.paint('bold', model.mode)} mode, ring {model.cpl}"
+        + f", paging {_paging(model) or 'unknown'}"
         + (", halted" if model.hlt else "")
         + ("" if model.a20 else ", A20 off")
         + (", SMM" if model.smm else ""),
@@ -27,20 +29,36 @@ def _(model: Cpu, style: Style) -> str:
         f"  eip {model.eip:0{digits}x}  linear {style.address(model.linear_pc, digits)}",
     ]
     registers = (("eflags", model.eflags), ("cr0", model.cr0), ("cr4", model.cr4))
-    lines += [_flag_line(name, value) for name, value in registers]
-    if model.efer:
+    lines += [_flag_line(name, value) for name, value in registers if name not in model.untold]
+    if model.efer and "efer" not in model.untold:
         lines.append(_flag_line("efer", model.efer))
-    lines.append(f"  cr2 {model.cr2:0{digits}x}  cr3 {model.cr3:0{digits}x}")
+    if not model.untold & {"cr2", "cr3"}:
+        lines.append(f"  cr2 {model.cr2:0{digits}x}  cr3 {model.cr3:0{digits}x}")
     heading = f"        sel   {'base':{digits}}  last byte"
     lines.append(style.paint("dim", heading))
     lines += [
-        _segment_line(segment, digits, model.long_mode) for segment in model.segments.values()
+        _segment_line(segment, digits, model.long_mode)
+        for name, segment in model.segments.items()
+        if name not in model.untold
     ]
     lines += [
         f"  {name}        {table.base:0{digits}x}  {table.limit:08x}"
         for name, table in (("gdtr", model.gdtr), ("idtr", model.idtr))
+        if name not in model.untold
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_untold_lines(model)])
+
+
+def _paging(model: Cpu) -> str | None:
+    return None if "cr0" in model.untold else model.paging
+
+
+def _untold_lines(model: Cpu) -> list[str]:
+    """Show selectors without hidden parts, and name what nobody told."""
+    hidden = [model.segments[name] for name in SEGMENTS if name in model.untold]
+    lines = [f"  {s.name:4}  {s.selector:04x}  hidden part not told: taken as flat" for s in hidden]
+    others = sorted(model.untold - set(SEGMENTS))
+    return [*lines, f"  not told: {', '.join(others)}"] if others else lines
 
 
 def _flag_line(register: str, value: int) -> str:
@@ -65,7 +83,7 @@ def _(model: Cpu, style: Style) -> dict[str, object]:
     return {
         "schema": "klosdbg/regs/1",
         "mode": model.mode,
-        "paging": model.paging,
+        "paging": _paging(model),
         "cpl": model.cpl,
         "iopl": model.iopl,
         "halted": model.hlt,
@@ -76,12 +94,25 @@ def _(model: Cpu, style: Style) -> dict[str, object]:
         "linear": address_data(model.linear_pc),
         "symbol": style.symbol(model.linear_pc),
         "eflags": model.eflags,
-        **{n: hex64(getattr(model, n)) for n in ("cr0", "cr2", "cr3", "cr4", "efer")},
+        **{n: _told(model, n, hex64(getattr(model, n))) for n in _CONTROL},
         **{f"dr{n}": hex64(value) for n, value in model.dr.items()},
-        "segments": {n: _hidden_data(segment) for n, segment in model.segments.items()},
-        "gdtr": {"base": hex64(model.gdtr.base), "limit": model.gdtr.limit},
-        "idtr": {"base": hex64(model.idtr.base), "limit": model.idtr.limit},
+        "segments": {n: _segment_data(model, segment) for n, segment in model.segments.items()},
+        "gdtr": _told(model, "gdtr", _table_data(model.gdtr)),
+        "idtr": _told(model, "idtr", _table_data(model.idtr)),
     }
+
+
+def _told(model: Cpu, name: str, value: object) -> object:
+    return None if name in model.untold else value
+
+
+def _segment_data(model: Cpu, segment: SegmentRegister) -> object:
+    told = segment.name not in model.untold
+    return _hidden_data(segment) if told else {"selector": segment.selector}
+
+
+def _table_data(table: TableRegister) -> dict[str, object]:
+    return {"base": hex64(table.base), "limit": table.limit}
 
 
 def _number(name: str, value: int) -> object:

@@ -26,6 +26,7 @@ def encode_cpu(cpu: Cpu) -> dict[str, Any]:
         "idtr": _hex(asdict(cpu.idtr)),
         "dr": {str(number): hex(value) for number, value in cpu.dr.items()},
         **{name: getattr(cpu, name) for name in _FLAGS},
+        **({"untold": sorted(cpu.untold)} if cpu.untold else {}),
     }
 
 
@@ -58,7 +59,10 @@ def _cpu(plain: Mapping[str, Any]) -> Cpu:
         gdtr=_table(plain["gdtr"]),
         idtr=_table(plain["idtr"]),
         dr={int(number): _number(value) for number, value in plain["dr"].items()},
-        **{name: bool(plain[name]) for name in _FLAGS},
+        a20=bool(plain["a20"]),
+        smm=bool(plain["smm"]),
+        hlt=bool(plain["hlt"]),
+        untold=frozenset(str(name) for name in plain.get("untold", ())),
     )
 
 

@@ -110,7 +110,11 @@ class TableRegister:
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """Every register of one processor. ``segments`` has es cs ss ds fs gs ldtr tr."""
+    """Every register of one processor. ``segments`` has es cs ss ds fs gs ldtr tr.
+
+    ``untold`` names the registers that the target did not tell, of a segment register its hidden
+    part: what stands there is a guess.
+    """
 
     gpr: Mapping[str, int]
     eip: int
@@ -128,6 +132,7 @@ class Cpu:
     a20: bool = True
     smm: bool = False
     hlt: bool = False
+    untold: frozenset[str] = frozenset()
 
     @property
     def mode(self) -> Mode:
