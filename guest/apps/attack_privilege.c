@@ -126,7 +126,10 @@ ATTACK(gate_if, "gate-if", "with IF set an interrupt hits ring 0 at the gate's f
 
 ATTACK(nt_iret, "nt-iret", "IRET with NT set looks for a task to return to: the TSS's back link stays 0")
 {
-	int vector = fault_of(iret_nt, 0);
+	int vector = 0;
 
+	/* An interrupt between POPF and IRET takes NT away: the core resumes nobody with it set. */
+	for (int tries = 0; tries < 3 && vector != 10; tries++)
+		vector = fault_of(iret_nt, 0);
 	return vector == 10 ? pass("#TS to the caller; the system held") : fail("exception %d, wanted 10", vector);
 }

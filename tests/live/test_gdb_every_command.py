@@ -94,6 +94,8 @@ def comparable(said: str) -> str:
     said = re.sub(r"klosdbg: gdb has not seen that: .*\n", "", said)
     said = re.sub(r"unix:\S+|gdb's target|klos\.elf", "TARGET", said)
     said = re.sub(r"[\d.]+ (s|ms|ticks|stops)\b", r"- \1", said)
+    # How far the guest had got when it was asked: the wait for an answer ends by the host's clock.
+    said = re.sub(r"\d+ (selectors? corrected|threads? sent back)", r"- \1", said)
     said = re.sub(r"^ *\d+( 48 commit ).*", r"-\1-", said, flags=re.MULTILINE)
     return re.sub(r"pid \d+ tid \d+ at .*", "at -", said)
 
