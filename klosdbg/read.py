@@ -281,16 +281,16 @@ def read_instructions(target: Target, address: int, count: int, bits: int) -> li
 def read_register(cpu: Cpu, name: str) -> int | None:
     """Look a register up by its lower-case SDM name: gpr, eip, eflags, crN, selectors."""
     name = name.lower()
+    if name in cpu.untold.difference(SEGMENTS):
+        return None
     if name in cpu.segments:
         return cpu.segments[name].selector
     if name in cpu.gpr:
         return cpu.gpr[name]
     if name == "rip":
         return cpu.eip
-    if name in _CONTROL:
-        value: int = getattr(cpu, name)
-        return value
-    return None
+    value: int | None = getattr(cpu, name) if name in _CONTROL else None
+    return value
 
 
 def resolve_code(target: Target, symbols: Symbols | None, wanted: str) -> int:

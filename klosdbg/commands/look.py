@@ -15,6 +15,7 @@ from klosdbg.read import (
     read_port_access,
     read_segment_states,
     read_selector,
+    read_told,
     read_tss,
 )
 from klosdbg.session import Session
@@ -56,7 +57,7 @@ def sregs(session: Session, _args: Namespace) -> Result:
     reads=True,
 )
 def cr(session: Session, args: Namespace) -> Result:
-    control = decode_control(read_cpu(session.target))
+    control = decode_control(read_told(session.target, "cr0", "cr2", "cr3", "cr4", "efer"))
     found = control.only(args.name) if args.name else control
     if found is None:
         raise CommandError(f"{session.target.name} does not tell what is in {args.name.upper()}")

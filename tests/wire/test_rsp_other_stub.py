@@ -6,7 +6,14 @@ from contextlib import contextmanager
 import pytest
 from klosdbg.errors import CommandError, TargetError
 from klosdbg.ports import StopEvent
-from klosdbg.read import read_gdt, read_idt, read_segment_states, read_selector, read_tss
+from klosdbg.read import (
+    read_gdt,
+    read_idt,
+    read_register,
+    read_segment_states,
+    read_selector,
+    read_tss,
+)
 from klosdbg.targets.rsp import RspPorts, greet
 from klosdbg.targets.rsp_link import RspLink
 from klosdbg.wire.rsp import encode
@@ -66,6 +73,7 @@ def test_registers_are_what_it_describes() -> None:
     assert cpu.segments["ds"].selector == 0x2B
     assert cpu.stack_pointer == 0xFFFFD94C
     hidden = {*SELECTORS, "ldtr", "tr", "gdtr", "idtr"}
+    assert [read_register(cpu, name) for name in ("ds", "cr3", "tr")] == [0x2B, None, None]
     assert cpu.untold == hidden | {"cr0", "cr2", "cr3", "cr4", "efer"}
 
 
