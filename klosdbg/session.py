@@ -11,6 +11,7 @@ from klosdbg.stop_cache import StopCache
 from klosdbg.stops import Claim, NewStop, Party, Stops, owning
 from klosdbg.system import UNKNOWN, System
 from klosdbg.systems import find_system
+from klosdbg.tasks.known import TaskFinder
 
 if TYPE_CHECKING:
     from klosdbg.bench.measure import Loop, TracedGuest
@@ -140,6 +141,7 @@ class Session:
     leaving: bool = False
     in_background: bool = False
     stop_cache: StopCache = field(default_factory=StopCache)
+    tasks: TaskFinder = field(default_factory=TaskFinder)
     tracer: "Tracer | None" = None
     awaited: set[int] = field(default_factory=set)
     progress: Callable[[str], None] = lambda _message: None
@@ -185,7 +187,10 @@ class Session:
             cpu = target.registers.read()
         except KlosdbgError:
             return UNKNOWN
-        return self.stop_cache.get(cpu, "system", lambda: find_system(target, symbols))
+        return self.stop_cache.get(cpu, "system", lambda: self._find(target, symbols))
+
+    def _find(self, target: Target, symbols: Symbols | None) -> System:
+        return find_system(target, symbols, tasks=self.tasks)
 
     def search_system(self) -> System:
         """Tell what is known of the guest's system, searching all memory for it if need be."""

@@ -3,14 +3,16 @@
 from klosdbg.klos.known import find_klos_system
 from klosdbg.ports import Symbols, Target
 from klosdbg.system import UNKNOWN, System
+from klosdbg.tasks.known import TaskFinder
 
-_FINDERS = (find_klos_system,)
 
-
-def find_system(target: Target, symbols: Symbols | None, search: bool = False) -> System:
+def find_system(
+    target: Target, symbols: Symbols | None, search: bool = False, tasks: TaskFinder | None = None
+) -> System:
     """Ask each system whether it is the one; ``UNKNOWN`` where none is, or nothing can be read.
 
-    ``search`` lets it take as long as searching all memory does.
+    ``search`` lets it take as long as searching all memory does. ``tasks`` remembers of one guest
+    what it need not read anew at each stop.
     """
-    found = (find(target, symbols, search) for find in _FINDERS)
-    return next((system for system in found if system is not None), UNKNOWN)
+    klos = find_klos_system(target, symbols, search)
+    return klos or (tasks or TaskFinder()).find(target) or UNKNOWN

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from klosdbg.captures.opened import HeldRegisters
 from klosdbg.errors import KlosdbgError
+from klosdbg.other_task import read_ldt_of, read_tss_of
 from klosdbg.paged import PageTables
 from klosdbg.ports import Memory, Target
 from klosdbg.read import (
@@ -22,12 +23,14 @@ from klosdbg.read import (
     read_tss,
 )
 from klosdbg.system import System
+from klosdbg.tasks.reading import read_tasks
 from klosdbg.wire.bundle import Snapshot
 from klosdbg.x86.cpu import Cpu
 from klosdbg.x86.paging import PAGE, Paging, paging_of
 
 _BEFORE, _CODE, _STACK = 512, 4096, 4096
 _MOST_TABLES = 256
+_MOST_TASKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ def _steps(
 ) -> Iterator[Callable[[], object]]:
     for reader in (read_gdt, read_ldt, read_idt, read_ivt, read_tss, read_segment_states):
         yield lambda reader=reader: reader(target)  # type: ignore[misc]
+    yield lambda: _read_tasks(target)
     yield lambda: _read_page_tables(target.physical, paging_of(cpu))
     yield lambda: _read_address_spaces(target.physical, cpu, system)
     if system.snapshot_readers is not None:
@@ -128,6 +132,14 @@ def _steps(
         yield lambda: _touch(target.linear, cpu.linear_pc - _BEFORE, _BEFORE + _CODE)
         stack = cpu.segments["ss"].base + cpu.stack_pointer
         yield lambda: _touch(target.linear, stack - _BEFORE, _BEFORE + _STACK)
+
+
+def _read_tasks(target: Target) -> None:
+    """Read what ``tasks`` reads, and the first tasks' whole TSSs and LDTs."""
+    for task in read_tasks(target).tasks[:_MOST_TASKS]:
+        for reader in (read_tss_of, read_ldt_of):
+            with suppress(KlosdbgError):
+                reader(target, task.selector)
 
 
 def _touch(memory: Memory, address: int, size: int) -> None:

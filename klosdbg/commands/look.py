@@ -1,10 +1,11 @@
-"""Registers and tables: regs, sregs, cr, gdt, ldt, idt, ivt, sel, tss, iomap, port."""
+"""Registers and tables: regs, sregs, cr, gdt, ldt, idt, ivt, sel, tss, tasks, iomap, port."""
 
 from argparse import ArgumentTypeError, Namespace
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError
 from klosdbg.models import Result
+from klosdbg.other_task import read_ldt_of, read_tss_of, system_segment
 from klosdbg.read import (
     read_cpu,
     read_gdt,
@@ -19,11 +20,14 @@ from klosdbg.read import (
     read_tss,
 )
 from klosdbg.session import Session
+from klosdbg.tasks.reading import read_tasks
 from klosdbg.x86.control import decode_control
+from klosdbg.x86.selector import Selector
 from klosdbg.x86.table import Table
 
 _CONTROL = ("cr0", "cr2", "cr3", "cr4", "efer", "dr6", "dr7")
 _INDEX = arg("index", nargs="?", type=integer, metavar="INDEX", help="show this entry alone")
+_SELECTOR = "a value (0x1b), a register (ds) or a role of KLOS (dsos)"
 _ALL = arg("--all", action="store_true", help="show each slot, also runs of equal ones")
 
 
@@ -66,12 +70,58 @@ def cr(session: Session, args: Namespace) -> Result:
 
 @command("gdt", "show the GDT, or one entry", _INDEX, _ALL, example="gdt 3", reads=True)
 def gdt(session: Session, args: Namespace) -> Result:
-    return _chosen(read_gdt(session.target, session.system.slot_names("gdt")), args)
+    table = read_gdt(session.target, session.system.slot_names("gdt"))
+    return _chosen(table, args.index, args.all)
 
 
-@command("ldt", "show the LDT, or one entry", _INDEX, _ALL, example="ldt --all", reads=True)
+@command(
+    "ldt",
+    "show the LDT, or one entry, or another task's LDT",
+    arg(
+        "which",
+        nargs="?",
+        completes="selector",
+        metavar="INDEX|SELECTOR",
+        help="this entry alone; a name, or a number past the last entry, is as of --of",
+    ),
+    arg(
+        "--of",
+        completes="selector",
+        metavar="SELECTOR",
+        help="the LDT of this selector, or of the task whose TSS it selects; not the one in LDTR",
+    ),
+    _ALL,
+    example="ldt 1 --of 0x28",
+    reads=True,
+)
 def ldt(session: Session, args: Namespace) -> Result:
-    return _chosen(read_ldt(session.target, session.system.slot_names("ldt")), args)
+    names = session.system.slot_names("ldt")
+    selector, index = _ldt_wanted(session, args)
+    if selector is None:
+        return _chosen(read_ldt(session.target, names), index, args.all)
+    return _chosen(read_ldt_of(session.target, selector, names), index, args.all)
+
+
+def _ldt_wanted(session: Session, args: Namespace) -> tuple[int | None, int | None]:
+    """Say which selector's LDT is wanted, None for the one in LDTR, and which entry of it."""
+    if args.of is not None:
+        return _selector(session, args.of), None if args.which is None else _number(args.which)
+    try:
+        number = None if args.which is None else integer(args.which)
+    except ArgumentTypeError:
+        return _selector(session, args.which), None
+    if number is None or not _selects_ldt(session, number):
+        return None, number
+    ldtr = read_cpu(session.target).segments["ldtr"]
+    there_is = ldtr.present and not Selector(ldtr.selector).null
+    if not there_is or number * 8 + 7 > ldtr.limit:
+        return number, None
+    session.warn(f"entry {number}; the LDT that {number:#x} selects: 'ldt --of {number:#x}'")
+    return None, number
+
+
+def _selects_ldt(session: Session, value: int) -> bool:
+    return 0 <= value <= 0xFFFF and system_segment(session.target, value) is not None
 
 
 @command(
@@ -83,7 +133,7 @@ def ldt(session: Session, args: Namespace) -> Result:
     reads=True,
 )
 def idt(session: Session, args: Namespace) -> Result:
-    return _chosen(read_idt(session.target), args)
+    return _chosen(read_idt(session.target), args.index, args.all)
 
 
 @command("ivt", "show the real-mode interrupt vectors", example="ivt", reads=True)
@@ -98,7 +148,7 @@ def ivt(session: Session, _args: Namespace) -> Result:
         "selector",
         completes="selector",
         metavar="SELECTOR",
-        help="a value (0x1b), a register (ds) or a role of KLOS (dsos)",
+        help=_SELECTOR,
     ),
     example="sel 0x1b",
     reads=True,
@@ -109,9 +159,33 @@ def sel(session: Session, args: Namespace) -> Result:
     return read_selector(session.target, value, session.system.slot_names(table).get(value >> 3))
 
 
-@command("tss", "show the current TSS, and the ports that it allows", example="tss", reads=True)
-def tss(session: Session, _args: Namespace) -> Result:
-    return read_tss(session.target)
+@command(
+    "tss",
+    "show the current TSS or another one, and the ports that it allows",
+    arg(
+        "selector",
+        nargs="?",
+        completes="selector",
+        metavar="SELECTOR",
+        help=f"another task's: {_SELECTOR}",
+    ),
+    example="tss 0x28",
+    reads=True,
+)
+def tss(session: Session, args: Namespace) -> Result:
+    if args.selector is None:
+        return read_tss(session.target)
+    return read_tss_of(session.target, _selector(session, args.selector))
+
+
+@command(
+    "tasks",
+    "list the tasks that the processor switches: every TSS in the GDT",
+    example="tasks",
+    reads=True,
+)
+def tasks(session: Session, _args: Namespace) -> Result:
+    return read_tasks(session.target)
 
 
 @command("iomap", "show the I/O permission bitmap as port ranges", example="iomap", reads=True)
@@ -131,18 +205,16 @@ def port(session: Session, args: Namespace) -> Result:
     return read_port_access(session.target, _number(number), _number(size or "1"))
 
 
-def _chosen(table: Table, args: Namespace) -> Result:
-    if args.index is None:
-        return table.expanded() if args.all else table
-    found = table.only(args.index)
+def _chosen(table: Table, index: int | None, everything: bool) -> Result:
+    if index is None:
+        return table.expanded() if everything else table
+    found = table.only(index)
     if found is None:
         name, last = table.kind.upper(), table.slots - 1
-        if 0 <= args.index <= last:
-            raise CommandError(
-                f"entry {args.index} of the {name} is not mapped: see '{table.kind}'"
-            )
+        if 0 <= index <= last:
+            raise CommandError(f"entry {index} of the {name} is not mapped: see '{table.kind}'")
         raise CommandError(
-            f"the {name} has no entry {args.index}: its limit is {table.limit:#x}, "
+            f"the {name} has no entry {index}: its limit is {table.limit:#x}, "
             + (f"so the last is {last}" if table.slots else "which reaches none")
         )
     return found

@@ -28,7 +28,7 @@ def values(hub: Hub, client: Client) -> dict[str, int]:
     """Read the registers of the thread that a client has chosen, by name."""
     thread = hub.thread(client)
     if thread.saved is not None:
-        return saved_values(client.session.target, thread.saved, hub.layout, client.linear_pc)
+        return saved_values(client.session.target, thread, hub.layout, client.linear_pc)
     if thread.cpu is not None:
         return cpu_values(thread.cpu, {}, hub.layout, client.linear_pc)
     target = client.session.target

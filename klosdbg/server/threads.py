@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from klosdbg.errors import CommandError, KlosdbgError
+from klosdbg.other_task import with_ldt
 from klosdbg.ports import Target
 from klosdbg.read import read_cpu, read_selector
 from klosdbg.server.registers import RegisterLayout, attributes, table_values
@@ -16,6 +17,7 @@ PROCESSOR = 0x7FFF
 ALONE = 1
 """The same where the system has no threads to show."""
 
+_VM = 1 << 17
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
 
 
@@ -24,7 +26,8 @@ class GuestThread:
     """A thread as a client sees it.
 
     One with ``saved`` registers waits, one with a ``cpu`` runs on another processor than the one
-    that stopped; the one without either is what that processor executes.
+    that stopped; the one without either is what that processor executes. ``ldt`` is the selector of
+    an LDT of its own.
     """
 
     number: int
@@ -32,6 +35,7 @@ class GuestThread:
     state: str
     saved: Mapping[str, int] | None = None
     cpu: Cpu | None = None
+    ldt: int | None = None
 
     @property
     def stopped(self) -> bool:
@@ -65,22 +69,36 @@ def _system_threads(session: Session) -> list[GuestThread]:
     if read_threads is None:
         return []
     try:
-        return [GuestThread(t.number, t.name, t.doing, t.saved) for t in read_threads()]
+        return [GuestThread(t.number, t.name, t.doing, t.saved, ldt=t.ldt) for t in read_threads()]
     except KlosdbgError:
         return []
 
 
 def saved_values(
-    target: Target, saved: Mapping[str, int], layout: RegisterLayout, linear_pc: bool
+    here: Target, thread: GuestThread, layout: RegisterLayout, linear_pc: bool
 ) -> dict[str, int]:
-    """Name the registers of a thread that waits; hidden parts are those of a load today."""
-    values = dict(saved) | {"cpl": saved["cs"] & 3, "eip_offset": saved["eip"]}
+    """Name the registers of a thread that waits; hidden parts are those of a load today.
+
+    They are looked up in an LDT of its own where it has one.
+    """
+    saved = thread.saved or {}
+    target = here if thread.ldt is None else with_ldt(here, thread.ldt)
+    vm = bool(saved["eflags"] & _VM)
+    values = dict(saved) | {"cpl": 3 if vm else saved["cs"] & 3, "eip_offset": saved["eip"]}
     values |= table_values(read_cpu(target))
+    if thread.ldt is not None:
+        values["ldtr"] = thread.ldt
     for name in _SEGMENTS:
-        values |= _segment_values(target, name, saved[name])
+        values |= (
+            _paragraph(name, saved[name]) if vm else _segment_values(target, name, saved[name])
+        )
     base = values.get("cs_base", 0) if linear_pc else 0
     values[layout.pc] = saved["eip"] + base & 0xFFFF_FFFF
     return values
+
+
+def _paragraph(name: str, selector: int) -> dict[str, int]:
+    return {name: selector, f"{name}_base": selector << 4, f"{name}_limit": 0xFFFF}
 
 
 def _segment_values(target: Target, name: str, selector: int) -> dict[str, int]:

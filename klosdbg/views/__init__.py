@@ -19,6 +19,7 @@ from klosdbg.views import relocations as relocations
 from klosdbg.views import session as session
 from klosdbg.views import silicon as silicon
 from klosdbg.views import tables as tables
+from klosdbg.views import tasks as tasks
 from klosdbg.views import tss as tss
 from klosdbg.views import watch as watch
 from klosdbg.views.base import Style, columns, data, text

@@ -29,6 +29,7 @@ from klosdbg.x86.table import Entry, Table, decode_ivt, decode_table
 from klosdbg.x86.tss import decode_tss
 from tests.golden.registers import LONG, PROTECTED, REAL
 from tests.golden.silicon_models import silicon
+from tests.golden.task_models import task_lists
 
 SYMBOLS = {0x101000: "gdt", 0x103E60: "page_fault", 0x103D4C: "return_gate", 0x10C760: "klos_ready"}
 
@@ -178,5 +179,6 @@ FAMILIES: tuple[Callable[[], Iterator[tuple[str, object]]], ...] = (
     tasks,
     session,
     silicon,
+    task_lists,
 )
 MODELS = {name: model for family in FAMILIES for name, model in family()}
