@@ -24,6 +24,11 @@ class _Held:
         return self.cpu
 
 
+def task_name(selector: int) -> str:
+    """Name the task whose TSS a selector selects."""
+    return f"task {selector & ~3:#x}"
+
+
 def system_segment(target: Target, selector: int) -> SystemSegment | None:
     """Read the LDT or TSS descriptor that a selector selects; None where it selects none."""
     if Selector(selector).ti:
@@ -70,7 +75,7 @@ def _ldt_of_task(target: Target, cpu: Cpu, selector: int) -> int:
     found = read_tss_of(target, selector).fields.get("ldt")
     if found is None or Selector(found).null:
         why = "is too short to name one" if found is None else f"holds selector {found:#06x}"
-        raise CommandError(f"task {selector & ~3:#x} has no LDT: its TSS {why}")
+        raise CommandError(f"{task_name(selector)} has no LDT: its TSS {why}")
     return found
 
 

@@ -52,12 +52,12 @@ class SystemThread:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What is known of the system that a guest runs now. What it lacks is None or empty.
+    """What is known of the system that a guest runs now. What it lacks is None, empty or False.
 
     ``selector_roles`` maps what selectors are for to their values, ``vector_names`` those vectors
     to names that the processor has none for. ``event_gate`` is the selector of the call gate that
-    ends an event, ``relocations`` how many there have been. ``symbols`` find this system again
-    without a search.
+    ends an event, ``relocations`` how many there have been. ``own_ldts`` tells that what runs has
+    an LDT of its own. ``symbols`` find this system again without a search.
 
     What is called reads the guest then, and raises ``KlosdbgError`` where it cannot be read.
     ``ring`` makes the recorder of what the system itself writes down of its events, and
@@ -71,6 +71,7 @@ class System:
     selector_roles: Mapping[str, int] = field(default_factory=dict)
     vector_names: Mapping[int, str] = field(default_factory=dict)
     event_gate: int | None = None
+    own_ldts: bool = False
     who_runs: Callable[[], Runs | None] | None = None
     processes: Callable[[], Sequence[SystemProcess]] | None = None
     threads: Callable[[], Sequence[SystemThread]] | None = None

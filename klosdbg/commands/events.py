@@ -149,9 +149,10 @@ def event_stop(session: Session, args: Namespace) -> tuple[Stub, Expression | No
 
 def event_condition(session: Session, stub: Stub, wanted: Expression) -> Callable[[], bool]:
     """Make a test whether an expression holds for the event whose stub the guest stands at."""
-    tell_at_stub = session.search_system().tell_at_stub
-    tell_more = tell_at_stub() if tell_at_stub else None
-    return condition_at(session.target, session.symbols, stub, wanted, tell_more)
+    system = session.search_system()
+    tell_more = system.tell_at_stub() if system.tell_at_stub else None
+    found = (session.target, session.symbols, stub, wanted, tell_more, system.own_ldts)
+    return condition_at(*found)
 
 
 def _condition(words: list[str]) -> str | None:

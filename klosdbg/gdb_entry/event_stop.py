@@ -40,9 +40,11 @@ def _quoted(text: str) -> str:
 
 
 def _check_base(session: Session, stub: Stub) -> None:
-    task = stub.kind == "task-gate"
-    cs = read_saved_task(session.target, stub.selector).cs if task else stub.selector
-    base = getattr(read_selector(session.target, cs).descriptor, "base", 0)
+    target, cs = session.target, stub.selector
+    if stub.kind == "task-gate":
+        task = read_saved_task(target, stub.selector)
+        target, cs = task.seen_from(target), task.cs
+    base = getattr(read_selector(target, cs).descriptor, "base", 0)
     if base and not shows_linear_pc():
         raise CommandError(
             f"the stub's code has base {base:#x}, where gdb misses breakpoints on QEMU's own "

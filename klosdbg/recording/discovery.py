@@ -11,7 +11,7 @@ from klosdbg.read import read_cpu, read_gdt, read_idt, read_ivt, read_ldt, read_
 from klosdbg.recording.flow import Exit, Flow
 from klosdbg.recording.saved_task import read_saved_task
 from klosdbg.x86.cpu import Cpu
-from klosdbg.x86.descriptor import Descriptor, Gate
+from klosdbg.x86.descriptor import Descriptor, Gate, SystemSegment
 from klosdbg.x86.table import Table
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
@@ -75,14 +75,16 @@ class EventPaths:
 def discover(target: Target) -> EventPaths:
     """Follow the live IDT, in real mode the IVT; ``CommandError`` where no gate of it is used."""
     cpu = read_cpu(target)
-    flow = Flow(target.linear)
     if cpu.mode in ("real", "unreal"):
+        flow = Flow(target.linear)
         return EventPaths({stub.vector: stub for stub in _vectors(target, flow)}, None, real=True)
+    tables = list(_tables(target))
+    flow = Flow(target.linear, tasks=sum(map(_tasks, tables)) > 1)
     idt = read_idt(target)
     stubs = {stub.vector: stub for stub in _stubs(target, cpu, idt, flow)}
     if not stubs:
         raise CommandError("no gate of the IDT is present: let the guest set them up first ('c')")
-    return EventPaths(stubs, _return_gate(target, cpu, flow))
+    return EventPaths(stubs, _return_gate(tables, cpu, flow))
 
 
 def _stubs(target: Target, cpu: Cpu, idt: Table, flow: Flow) -> Iterator[Stub]:
@@ -125,15 +127,15 @@ def _task(target: Target, vector: int, gate: Gate, flow: Flow) -> Iterator[Stub]
     with suppress(KlosdbgError):
         selector = gate.target_selector & ~3
         task = read_saved_task(target, selector)
-        code = read_selector(target, task.cs).descriptor
+        code = read_selector(task.seen_from(target), task.cs).descriptor
         start = (getattr(code, "base", 0) + task.eip) & _mask(32)
         exits = flow.exits(start, 32 if getattr(code, "db", True) else 16)
         yield Stub(vector, gate.kind, gate.dpl, selector, start, task.bits, exits)
 
 
-def _return_gate(target: Target, cpu: Cpu, flow: Flow) -> ReturnGate | None:
+def _return_gate(tables: list[Table], cpu: Cpu, flow: Flow) -> ReturnGate | None:
     """Find the DPL-3 call gate whose code comes to an ``iret``: where a handler comes back to."""
-    found = (_followed(flow, cpu, *gate) for gate in _call_gates(target))
+    found = (_followed(flow, cpu, *gate) for gate in _call_gates(tables))
     return next((gate for gate in found if any(e.kind == "iret" for e in gate.exits)), None)
 
 
@@ -142,12 +144,20 @@ def _followed(flow: Flow, cpu: Cpu, selector: int, gate: Gate, base: int) -> Ret
     return ReturnGate(selector | 3, start, flow.exits(start, gate.bits))
 
 
-def _call_gates(target: Target) -> Iterator[tuple[int, Gate, int]]:
+def _tables(target: Target) -> Iterator[Table]:
     for read in (read_gdt, read_ldt):
-        try:
-            table = read(target)
-        except KlosdbgError:
-            continue
+        with suppress(KlosdbgError):
+            yield read(target)
+
+
+def _tasks(table: Table) -> int:
+    """Count the TSSs that hardware can switch to."""
+    found = ((e.count, e.descriptor) for e in table.entries)
+    return sum(n for n, d in found if isinstance(d, SystemSegment) and d.bits in (16, 32))
+
+
+def _call_gates(tables: list[Table]) -> Iterator[tuple[int, Gate, int]]:
+    for table in tables:
         for entry in table.entries:
             gate = entry.descriptor
             if _usable(gate):

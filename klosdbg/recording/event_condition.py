@@ -36,9 +36,13 @@ def condition_at(
     stub: Stub,
     wanted: Expression,
     tell_more: TellMore | None,
+    own_ldts: bool,
 ) -> Callable[[], bool]:
-    """Make a test whether an expression holds for the event whose stub the guest stands at."""
-    registers = QuickRegisters(target)
+    """Make a test whether an expression holds for the event whose stub the guest stands at.
+
+    ``own_ldts`` tells that what runs has an LDT of its own.
+    """
+    registers = QuickRegisters(target, own_ldts=own_ldts)
 
     def holds() -> bool:
         event = _event(target, symbols, registers, stub)
@@ -50,7 +54,7 @@ def condition_at(
 def _event(target: Target, symbols: Symbols | None, quick: QuickRegisters, stub: Stub) -> Event:
     registers = quick.read()
     if stub.kind == "task-gate":
-        left = outgoing(target, quick)
+        _, left = outgoing(target)
         left = replace(left, symbol=symbols.name(left.linear) if symbols else None)
         return switched(target, target.linear, quick, registers, stub, left)
     frame = read_frame(target.linear, registers.stack, stub, registers.cpl)

@@ -26,6 +26,8 @@ _FAR = {
     "hlt": "hlt",
 }
 _ENDS = ("ret", "(bad)", "ud2")
+_PREFIXES = b"\x66\x67\x26\x2e\x36\x3e\x64\x65"
+_FAR_JUMP = 5
 _DIRECT = re.compile(r"(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)")
 _THROUGH_MEMORY = re.compile(r"(?:dword ptr )?cs:\[(0x[0-9a-f]+|\d+)\]")
 
@@ -59,10 +61,14 @@ class _Block:
 
 
 class Flow:
-    """Basic blocks of a guest's code, disassembled once. Calls are taken to return."""
+    """Basic blocks of a guest's code, disassembled once. Calls are taken to return.
 
-    def __init__(self, memory: Memory) -> None:
+    So are far jumps of protected mode where there are ``tasks``: when another one jumps back.
+    """
+
+    def __init__(self, memory: Memory, tasks: bool = False) -> None:
         self._memory = memory
+        self._tasks = tasks
         self._pages: dict[int, bytes] = {}
         self._blocks: dict[tuple[_Way, int], _Block] = {}
 
@@ -115,6 +121,8 @@ class Flow:
 
     def _chained(self, block: _Block, jump: Instruction, start: _Way) -> _Block:
         """Go on where a far jump of real mode leads: handlers chain to older ones by it."""
+        if self._tasks and start.segment is None and _jumps_far(jump):
+            return replace(block, next=(_Way(jump.address + jump.size, None),))
         if start.segment is None or block.exit is None or block.exit.kind != "ljmp":
             return block
         if direct := _DIRECT.fullmatch(jump.operands):
@@ -141,6 +149,11 @@ class Flow:
             except KlosdbgError:
                 self._pages[address] = b""
         return self._pages[address]
+
+
+def _jumps_far(jump: Instruction) -> bool:
+    code = jump.raw.lstrip(_PREFIXES)
+    return code[:1] == b"\xea" or (code[:1] == b"\xff" and code[1] >> 3 & 7 == _FAR_JUMP)
 
 
 def _end(instruction: Instruction, start: _Way, before: tuple[str, ...]) -> _Block | None:

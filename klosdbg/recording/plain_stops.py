@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from klosdbg.errors import CommandError
+from klosdbg.errors import CommandError, KlosdbgError
 from klosdbg.events.event import Back, Event, MakesEvent, Place, Resumed, Spent, Time, Transfer
 from klosdbg.ports import Memory, Target
 from klosdbg.recording.discovery import EventPaths, ReturnGate, Stub
@@ -19,6 +19,7 @@ from klosdbg.recording.flow import Exit, Flow
 from klosdbg.recording.pending import Pending
 from klosdbg.recording.shared_stubs import Arrival, funnel
 from klosdbg.recording.stop_registers import QuickRegisters, Registers, cpl_of
+from klosdbg.recording.task_runs import TaskRuns, told
 from klosdbg.recording.task_stops import TaskStops
 
 _STACK_SPAN = 64 << 10
@@ -64,6 +65,7 @@ class PlainStops:
         registers: QuickRegisters,
         numbers: Iterator[int],
         vectors: Collection[int] = (),
+        tasks: bool = False,
     ) -> None:
         self._memory = memory
         self._target = target
@@ -72,8 +74,9 @@ class PlainStops:
         self._pending: dict[int, Pending] = {}
         self._numbers = numbers
         self._places: dict[bool, _Places] = {}
+        self._runs = TaskRuns(target) if tasks else None
         self._tasks = TaskStops(
-            memory, target, registers, numbers, self._asked_for, self._depth_under
+            memory, target, registers, numbers, self._asked_for, self._depth_under, tasks
         )
         self._in_task: frozenset[int] = frozenset()
         self.wanted: frozenset[int] = frozenset()
@@ -116,6 +119,8 @@ class PlainStops:
     def at(self, registers: Registers) -> list[MakesEvent]:
         """Note a stop at one of the wanted places; return what makes the events that it ends."""
         done: list[Event] = []
+        if self._runs and not registers.real:
+            done += self._switched(registers, self._runs)
         if registers.pc in self._tasks.wanted and not registers.real:
             done += self._tasks.at(registers)
             self.wanted = self._in_task | self._tasks.wanted
@@ -142,11 +147,12 @@ class PlainStops:
         stub = self._asked_for(self._place(frame, registers.real), stubs)
         if stub is None:
             return []
-        gone = [p for p in self._pending if 0 <= frame.at - p < _STACK_SPAN]
+        own = self._own()
+        gone = [p for p in own if 0 <= frame.at - p < _STACK_SPAN]
         abandoned = [self._pending.pop(p).event for p in gone]
         if len(self._pending) >= _MOST_PENDING:
             abandoned.append(self._pending.pop(next(iter(self._pending))).event)
-        depth = 1 + sum(_encloses(p, frame, registers) for p in self._pending.values())
+        depth = 1 + sum(_encloses(p, frame, registers) for p in self._own().values())
         now = time.monotonic_ns()
         event = self._event(now, registers, stub, frame, depth, len(stubs) > 1)
         self._pending[frame.at] = Pending(frame.at, event, now, registers.cr3)
@@ -177,6 +183,7 @@ class PlainStops:
             cr2=registers.cr2 if stub.vector == _PAGE_FAULT and not registers.real else None,
             shared_stub=shared,
             real=registers.real,
+            **told(None if registers.real else self._task),
         )
 
     def _asked_for(self, source: Place, stubs: list[Stub]) -> Stub | None:
@@ -217,11 +224,53 @@ class PlainStops:
         Where no gate leads back, an ``iret`` ends the last one that came from there: a system may
         have moved its frame to another stack.
         """
+        own = self._own()
         if gate is None and found.kind == "iret":
-            outer = [p for p in self._pending.values() if p.event.source.cpl > registers.cpl]
+            outer = [p for p in own.values() if p.event.source.cpl > registers.cpl]
             return outer[-1] if outer else None
-        nearest = min((at for at in self._pending if at >= registers.stack), default=0)
-        return self._pending.get(nearest)
+        nearest = min((at for at in own if at >= registers.stack), default=0)
+        return own.get(nearest)
+
+    def _own(self) -> Mapping[int, Pending]:
+        """Give the events under way in the task that runs, where there are tasks."""
+        if self._task is None:
+            return self._pending
+        return {at: p for at, p in self._pending.items() if p.event.tid == self._task}
+
+    @property
+    def _task(self) -> int | None:
+        return self._runs.selector if self._runs else None
+
+    def _switched(self, registers: Registers, runs: TaskRuns) -> list[Event]:
+        """Look who runs, and end the event whose handler has switched to that, if there is one.
+
+        Its end is the first that is seen of that task: an ``iret`` says where its program goes on;
+        anything else comes later, and its TSS says where the switch led to.
+        """
+        left = runs.look()
+        inner = (p for p in reversed(self._pending.values()) if p.event.tid == left)
+        pending = None if left is None else next(inner, None)
+        if pending is None:
+            return []
+        del self._pending[pending.frame]
+        places = self._places[False]
+        found = places.exits.get(registers.pc)
+        frame = None
+        if found is not None and found.kind == "iret":
+            frame = _read_pushed(self._memory, registers.stack, places.bits, registers.cpl)
+        try:
+            place = self._place(frame, real=False) if frame else runs.went_on()
+        except KlosdbgError:
+            return [pending.event]
+        switch = Back("task-switch", runs.selector, place.linear)
+        return [
+            pending.finished(
+                back=Back("iret", None, registers.pc) if frame else switch,
+                tlb_flush=True if registers.cr3 != pending.cr3 else None,
+                resumed=Resumed(place, changed=True, **told(runs.selector)),
+                spent=Spent(time.monotonic_ns() - pending.since, None),
+            )
+        ]
 
     def _complete(
         self, registers: Registers, places: _Places, pending: Pending, found: Exit
@@ -236,7 +285,7 @@ class PlainStops:
             if gate
             else Back("iret", None, found.address),
             tlb_flush=True if registers.cr3 != pending.cr3 else None,
-            resumed=Resumed(place, place.linear != event.source.linear),
+            resumed=Resumed(place, place.linear != event.source.linear, **told(self._task)),
             spent=Spent(time.monotonic_ns() - pending.since, None),
         )
 

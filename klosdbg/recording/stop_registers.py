@@ -12,6 +12,7 @@ from klosdbg.x86.cpu import Cpu
 
 _VM = 1 << 17
 _PE = 1
+_TI = 4
 _WHOLE = (1 << 64) - 1
 _NAMES = frozenset(("eip", "rip", "esp", "rsp", "cs", "ss", "cr0", "cr2", "cr3"))
 
@@ -57,16 +58,25 @@ class ReadAhead:
 
 
 class QuickRegisters:
-    """Read the registers of a stopped guest. Segments are looked up once."""
+    """Read the registers of a stopped guest. Segments are looked up once.
 
-    def __init__(self, target: Target, ahead: "ReadAhead | None" = None) -> None:
+    Where tasks have ``own_ldts``, those of an LDT are looked up anew when there is another one.
+    """
+
+    def __init__(
+        self, target: Target, ahead: "ReadAhead | None" = None, own_ldts: bool = False
+    ) -> None:
         self._target = target
         self._ahead = ahead
+        self._own_ldts = own_ldts
+        self._ldt: tuple[int, int] | None = None
         self._segments: dict[int, tuple[int, int]] = {}
 
     def read(self, guesses: list[tuple[int, int]] | None = None) -> Registers:
         """Read the registers that an event is told by, and memory that may be wanted with them."""
         values = self._values(guesses or [])
+        if self._own_ldts:
+            self._notice_ldt()
         cs, ss = values["cs"], values["ss"]
         pc = values["eip"] if "eip" in values else values["rip"]
         stack = values["esp"] if "esp" in values else values["rsp"]
@@ -77,6 +87,13 @@ class QuickRegisters:
             base, mask = self._segment(ss)
             pc, stack = self.base(cs) + pc, base + (stack & mask)
         return Registers(pc, stack, cs, ss, values.get("cr2", 0), values.get("cr3", 0), real)
+
+    def _notice_ldt(self) -> None:
+        ldtr = read_cpu(self._target).segments["ldtr"]
+        held = (ldtr.selector, ldtr.base)
+        if held != self._ldt:
+            self._segments = {s: place for s, place in self._segments.items() if not s & _TI}
+            self._ldt = held
 
     def forget(self) -> None:
         """Look the segments up anew: the guest has changed its tables."""

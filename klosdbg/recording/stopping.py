@@ -56,13 +56,14 @@ class StoppingRecorder:
         symbols: Symbols | None,
         vectors: Collection[int] = (),
         follow: Follow | None = None,
+        own_ldts: bool = False,
     ) -> None:
         self._target = target
         self._symbols = symbols
         self._vectors = vectors
         self._follows = follow
         self._memory = ReadAhead(target.linear_at_stop or target.linear)
-        self._registers = QuickRegisters(target, self._memory)
+        self._registers = QuickRegisters(target, self._memory, own_ldts)
         self._idt = LiveIdt(target)
         self._stops: Stops | None = None
         self._armed: set[int] = set()

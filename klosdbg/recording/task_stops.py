@@ -15,6 +15,7 @@ from klosdbg.recording.discovery import Stub
 from klosdbg.recording.pending import Pending
 from klosdbg.recording.saved_task import read_saved_task
 from klosdbg.recording.stop_registers import QuickRegisters, Registers
+from klosdbg.recording.task_runs import told
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
 _GATE_SIZE = 8
@@ -51,9 +52,11 @@ class TaskStops:
         numbers: Iterator[int],
         choose: Choose,
         depth: Callable[[Place], int],
+        tasks: bool,
     ) -> None:
         self._memory = memory
         self._target = target
+        self._tells = tasks
         self._registers = registers
         self._numbers = numbers
         self._choose = choose
@@ -95,7 +98,7 @@ class TaskStops:
 
     def _begin(self, selector: int, task: _Task, registers: Registers) -> list[Event]:
         try:
-            source = outgoing(self._target, self._registers)
+            left, source = outgoing(self._target)
         except KlosdbgError:
             return []
         given_up = self._pending.get(selector)
@@ -105,7 +108,13 @@ class TaskStops:
         event = switched(self._target, self._memory, self._registers, registers, stub, source)
         depth = self._depth(source) + len(self._pending.keys() - {selector})
         shared = len(task.stubs) > 1
-        event = replace(event, seq=next(self._numbers), depth=depth, shared_stub=shared)
+        event = replace(
+            event,
+            seq=next(self._numbers),
+            depth=depth,
+            shared_stub=shared,
+            **told(left if self._tells else None),
+        )
         if not task.irets:
             return [event]
         self._pending[selector] = Pending(0, event, event.time.value)
@@ -113,12 +122,14 @@ class TaskStops:
 
     def _ended(self, pending: Pending, iret: int) -> Event:
         try:
-            place = outgoing(self._target, self._registers)
+            left, place = outgoing(self._target)
         except KlosdbgError:
             return pending.event
+        hit, runs = pending.event, left if self._tells else None
+        changed = place.linear != hit.source.linear or runs != hit.tid
         return pending.finished(
             back=Back("iret", None, iret),
-            resumed=Resumed(place, place.linear != pending.event.source.linear),
+            resumed=Resumed(place, changed, **told(runs)),
             spent=Spent(time.monotonic_ns() - pending.since, None),
         )
 
@@ -156,11 +167,10 @@ def switched(
     )
 
 
-def outgoing(target: Target, quick: QuickRegisters) -> Place:
-    """Say where the task stood that was switched from: its TSS is the back link of this one.
+def outgoing(target: Target) -> tuple[int, Place]:
+    """Say which task was switched from, by its selector, and where it stood.
 
-    ``CommandError`` where that is no TSS.
+    Its TSS is the back link of this one; ``CommandError`` where that is no TSS.
     """
-    left = read_saved_task(target, read_tss(target).fields["back_link"] or 0)
-    place = quick.place(left.cs, left.eip, left.eflags, real=False)
-    return replace(place, ss=left.ss, esp=left.esp)
+    selector = read_tss(target).fields["back_link"] or 0
+    return selector & ~3, read_saved_task(target, selector).place(target)

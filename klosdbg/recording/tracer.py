@@ -59,6 +59,10 @@ class OwnRecorders(Protocol):
     def follow_events(self) -> Follow | None:
         """Makes the stops that its events need."""
 
+    @property
+    def own_ldts(self) -> bool:
+        """Tell whether what runs has an LDT of its own."""
+
 
 class Tracer:
     """Hand the events that pass a filter to ``keep``, up to ``limit`` of them.
@@ -188,4 +192,4 @@ def make_source(
         raise CommandError(NO_RING)
     if target.control.running:
         raise CommandError("the guest is running: 'interrupt' it, or record with --ring")
-    return StoppingRecorder(target, symbols, wanted.vectors, own.follow_events)
+    return StoppingRecorder(target, symbols, wanted.vectors, own.follow_events, own.own_ldts)

@@ -41,7 +41,7 @@ monitor klos CMD               any command of klosdbg; 'monitor klos help' lists
 monitor klos control           take control: resume, write, set breakpoints
 monitor klos release           give control up
 monitor klos clients           who is connected
-monitor klos as-threads on|off KLOS's threads as gdb's threads (on)
+monitor klos as-threads on|off the system's threads as gdb's threads (on)
 monitor klos linear-pc on|off  eip with CS base added, as gdb needs it (on)
 of QEMU's monitor: info registers, info mem, info tlb, info pic, info status, x, xp, ..."""
 

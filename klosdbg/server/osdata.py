@@ -28,6 +28,7 @@ class OsTable:
 
 _SEGMENTS = ("index", "selector", "kind", "name", "dpl", "base", "limit", "present", "raw")
 _GATES = ("index", "kind", "name", "dpl", "target_selector", "offset", "present", "raw")
+_TASKS = ("selector", "bits", "ldt", "cr3", "cs", "eip", "back_link", "busy", "current", "symbol")
 _PROCESSES = ("pid", "name", "state", "parent", "threads", "frames", "cr3", "faults")
 _THREADS = ("tid", "pid", "process", "state", "wait", "ticks", "switches", "eip", "symbol")
 _EVENTS = (
@@ -45,10 +46,12 @@ TABLES = {
     "gdt": OsTable("the GDT", "gdt", "entries", _SEGMENTS),
     "ldt": OsTable("the LDT", "ldt", "entries", _SEGMENTS),
     "idt": OsTable("the IDT", "idt", "entries", _GATES),
+    "tasks": OsTable("hardware tasks", "tasks", "tasks", _TASKS),
     "processes": OsTable("KLOS's processes", "ps --all", "processes", _PROCESSES),
     "threads": OsTable("KLOS's threads", "threads", "threads", _THREADS),
 }
 _NUMBERS_IN_HEX = {"selector", "base", "limit", "target_selector", "offset", "cr3", "eip"}
+_NUMBERS_IN_HEX |= {"cs", "ldt", "back_link"}
 
 
 def osdata(session: Session, name: str) -> bytes:

@@ -1,16 +1,25 @@
 """Hardware tasks behind the door: what generic rooms may know of a guest that has several."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING
 
 from klosdbg.errors import KlosdbgError
+from klosdbg.other_task import task_name
 from klosdbg.ports import Target
 from klosdbg.read import read_cpu
 from klosdbg.system import Runs, System, SystemThread
 from klosdbg.tasks.models import Task
 from klosdbg.tasks.reading import read_gdt_bytes, read_tasks, tss_descriptors, why_no_task
 from klosdbg.x86.cpu import GPR32, SEGMENTS, Cpu
+
+if TYPE_CHECKING:
+    from klosdbg.recording.discovery import EventPaths
+    from klosdbg.recording.event_condition import TellMore
+    from klosdbg.recording.stop_registers import QuickRegisters, ReadAhead
+    from klosdbg.recording.stopping import Stops
 
 _READ_AT_ONCE = 4096
 _GPR16 = {f"e{name}": name for name in ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")}
@@ -41,6 +50,9 @@ class TaskFinder:
             "hardware tasks",
             who_runs=partial(_who_runs, target),
             threads=partial(_threads, target),
+            own_ldts=True,
+            follow_events=partial(_follow_events, target),
+            tell_at_stub=partial(_tell_at_stub, target),
         )
 
     def _has_several(self, target: Target, cpu: Cpu) -> bool:
@@ -59,13 +71,10 @@ def _several(target: Target, cpu: Cpu) -> bool:
     return bool(found.keys() - {c.segments["tr"].selector & ~3 for c in target.processors()[1]})
 
 
-def _named(selector: int) -> Runs:
-    return Runs(f"task {selector & ~3:#x}", tid=selector & ~3)
-
-
 def _who_runs(target: Target) -> Runs | None:
     cpu = read_cpu(target)
-    return None if why_no_task(cpu) else _named(cpu.segments["tr"].selector)
+    tr = cpu.segments["tr"].selector
+    return None if why_no_task(cpu) else Runs(task_name(tr), tid=tr & ~3)
 
 
 def _threads(target: Target) -> Sequence[SystemThread]:
@@ -74,7 +83,7 @@ def _threads(target: Target) -> Sequence[SystemThread]:
     return [
         SystemThread(
             task.selector,
-            f"task {task.selector:#x}",
+            task_name(task.selector),
             _doing(task, several),
             saved=None if task.selector == found.tr & ~3 else _saved(task, cpu),
             ldt=task.ldt,
@@ -106,3 +115,24 @@ def _saved(task: Task, cpu: Cpu) -> dict[str, int]:
     wanted = (*GPR32, *SEGMENTS, "eip", "eflags")
     saved = {name: fields.get(names.get(name, name)) or 0 for name in wanted}
     return saved | {"cr3": cpu.cr3 if task.cr3 is None else task.cr3}
+
+
+# The recorders disassemble: what needs none of them is quicker without.
+
+
+def _follow_events(
+    target: Target,
+    memory: "ReadAhead",
+    paths: "EventPaths",
+    registers: "QuickRegisters",
+    vectors: Collection[int],
+) -> "Stops":
+    from klosdbg.recording.plain_stops import PlainStops
+
+    return PlainStops(memory, target, paths, registers, count(1), vectors, tasks=True)
+
+
+def _tell_at_stub(target: Target) -> "TellMore":
+    from klosdbg.tasks.at_stub import teller
+
+    return teller(target)

@@ -194,6 +194,43 @@ def test_a_capture_has_them(tmp_path: Path) -> None:
     assert opened.out.count("TSS at") == 3
 
 
+def test_events_say_whom_they_hit_and_switched_to(driver: Driver) -> None:
+    """Each yields to the next: first to where that begins, from the second round on by its iret."""
+    driver.line("events record -n 12")
+    events = driver.session.events
+    on = {MAIN: "main_on", USER: "user_on", FAR: "far_on"}
+    order = [MAIN, USER, FAR, MAIN]
+    base = {MAIN: 0, USER: 0, FAR: FAR_BASE}
+    for number, event in enumerate(events):
+        hit, following = order[number % 3 : number % 3 + 2]
+        assert (event.process, event.tid) == (f"task {hit:#x}", hit)
+        assert event.source.linear == base[hit] + driver.address(on[hit])
+        assert (event.source.cpl, event.depth) == (3 if hit == USER else 0, 1)
+        assert event.resumed is not None
+        assert event.back is not None
+        assert (event.resumed.process, event.resumed.tid) == (f"task {following:#x}", following)
+        assert event.resumed.changed
+        begins = number < 2
+        assert event.back.kind == ("task-switch" if begins else "iret")
+        name = {USER: "user", FAR: "far_called"}[following] if begins else on[following]
+        assert event.resumed.place.linear == base[following] + driver.address(name)
+        assert bool(event.tlb_flush) == (FAR in (hit, following))
+    assert "task 0x28" in driver.line("events show")
+    assert_fits(driver.line("events show --tree"))
+
+
+def test_filters_and_conditions_by_task(driver: Driver) -> None:
+    driver.line("events record -n 2 --process 'task 0x28'")
+    assert [event.tid for event in driver.session.events] == [FAR] * 2
+    driver.line("events record -n 2 --if 'resumed.tid == 0x20'")
+    assert [event.tid for event in driver.session.events] == [MAIN] * 2
+    driver.line("b event 0x40 if process == 'task 0x20' and source.cpl == 3")
+    driver.line("c")
+    assert shown_by_qemu(driver).segments["TR"][0] == USER
+    assert driver.models("regs")["linear"] == driver.address("yield")
+    assert driver.models("info b")["breakpoints"][0]["hits"] == 1
+
+
 def test_gdb_shows_them_as_threads() -> None:
     """Each where it stands, with the hidden parts and the memory of its own LDT and CR3."""
     with driving(image("tasks")) as found:
@@ -209,6 +246,7 @@ def test_gdb_shows_them_as_threads() -> None:
             "info threads",
             f'thread apply all -s -- printf "%x %x %x %x\\n", {show}',
             "thread find 0x28",
+            "info os tasks",
             f"thread apply 5 -s -- x/1i {FAR_BASE + places['far_called']:#x}",
         )
     threads = re.findall(r'^[* ] (\d+) +Thread (\d+) "task (0x\w+)" \((\w+)', output, re.M)
@@ -235,4 +273,5 @@ def test_gdb_shows_them_as_threads() -> None:
         SMALL: [places["small"], main_cr3, LDTS[SMALL], 0x100000],
     }
     assert cr3 != main_cr3
+    assert re.search(r"^0x28 +32 +0x50 +0x\w+ +0xc +0x\w+ +0x\w+ +yes +no ", output, re.M)
     assert re.search(r"0x40[0-9a-f]{6}:\tint +\$0x40", output)

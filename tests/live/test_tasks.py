@@ -55,6 +55,13 @@ def test_each_switch_is_an_event_and_comes_back(driver: Driver) -> None:
         assert event.back is not None
         assert event.back.kind == "iret"
         assert driver.session.target.linear.read(event.back.address, 1) == b"\xcf"
+    assert [event.process for event in events] == [
+        "task 0x18",
+        "task 0x20",
+        "task 0x18",
+        "task 0x18",
+    ] * 3
+    assert all(event.resumed and event.resumed.tid == event.tid for event in events)
     assert (count(driver, "task_count"), count(driver, "small_count")) == (3, 6)
     assert_fits(driver.line("events show --tree"))
 
@@ -97,6 +104,8 @@ def test_a_vector_without_a_gate(driver: Driver) -> None:
 def test_a_stop_at_a_task(driver: Driver) -> None:
     """The event that begins is what the TSS that was left tells."""
     driver.line(f"b event {FAULT} if error_code == 0x9999")
-    driver.line(f"b event {FAULT} if error_code == {BAD_SELECTOR} and source.symbol == 'bad'")
+    driver.line(f"b event {FAULT} if process == 'task 0x20'")
+    told = f"error_code == {BAD_SELECTOR} and source.symbol == 'bad' and process == 'task 0x18'"
+    driver.line(f"b event {FAULT} if {told}")
     stop = driver.models("c")
-    assert (stop["linear"], stop["breakpoint"]) == (driver.address("fault"), 2)
+    assert (stop["linear"], stop["breakpoint"]) == (driver.address("fault"), 3)
