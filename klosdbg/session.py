@@ -153,6 +153,7 @@ class Session:
     shown: int | None = None
     debugger: Debugger | None = None
     _shown_target: Target | None = None
+    _located: Symbols | None = None
     _party: Party | None = None
     _stops: Stops | None = None
     _target: Target | None = None
@@ -182,7 +183,7 @@ class Session:
         """
         if self._target is None:
             return UNKNOWN
-        target, symbols = self.target, self.symbols
+        target, symbols = self.target, self._located or self.symbols
         try:
             cpu = target.registers.read()
         except KlosdbgError:
@@ -193,12 +194,19 @@ class Session:
         return find_system(target, symbols, tasks=self.tasks)
 
     def search_system(self) -> System:
-        """Tell what is known of the guest's system, searching all memory for it if need be."""
-        return self.system_of(self.target)
+        """Tell what is known of the guest's system, searching all memory for it if need be.
+
+        What a search has found is found without one from then on.
+        """
+        cpu = self.target.registers.read()
+        system = self.stop_cache.get(cpu, "searched", lambda: self.system_of(self.target))
+        if system.symbols is not self.symbols:
+            self._located = system.symbols
+        return system
 
     def system_of(self, target: Target) -> System:
         """Tell what is known of a target's system, searching all its memory for it if need be."""
-        return find_system(target, self.symbols, search=True)
+        return find_system(target, self._located or self.symbols, search=True)
 
     @property
     def process(self) -> str | None:

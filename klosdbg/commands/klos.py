@@ -28,7 +28,10 @@ _ALL = "--all"
     reads=True,
 )
 def klos(session: Session, _args: Namespace) -> Result:
-    return read_klos(session.target, session.symbols)
+    described = read_klos(session.target, session.symbols)
+    if described.klos.found == "scan":
+        session.search_system()
+    return described
 
 
 @command(

@@ -1,6 +1,7 @@
 """Registers and tables: regs, sregs, cr, gdt, ldt, idt, ivt, sel, tss, tasks, iomap, port."""
 
 from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Mapping
 
 from klosdbg.commands.base import arg, command, integer
 from klosdbg.errors import CommandError
@@ -25,6 +26,7 @@ from klosdbg.x86.control import decode_control
 from klosdbg.x86.selector import Selector
 from klosdbg.x86.table import Table
 
+_EVERY_SLOT = 8192
 _CONTROL = ("cr0", "cr2", "cr3", "cr4", "efer", "dr6", "dr7")
 _INDEX = arg("index", nargs="?", type=integer, metavar="INDEX", help="show this entry alone")
 _SELECTOR = "a value (0x1b), a register (ds) or a role of KLOS (dsos)"
@@ -70,7 +72,7 @@ def cr(session: Session, args: Namespace) -> Result:
 
 @command("gdt", "show the GDT, or one entry", _INDEX, _ALL, example="gdt 3", reads=True)
 def gdt(session: Session, args: Namespace) -> Result:
-    table = read_gdt(session.target, session.system.slot_names("gdt"))
+    table = _named(session, lambda names: read_gdt(session.target, names), "gdt")
     return _chosen(table, args.index, args.all)
 
 
@@ -95,11 +97,26 @@ def gdt(session: Session, args: Namespace) -> Result:
     reads=True,
 )
 def ldt(session: Session, args: Namespace) -> Result:
-    names = session.system.slot_names("ldt")
     selector, index = _ldt_wanted(session, args)
-    if selector is None:
-        return _chosen(read_ldt(session.target, names), index, args.all)
-    return _chosen(read_ldt_of(session.target, selector, names), index, args.all)
+
+    def read(names: Mapping[int, str]) -> Table:
+        if selector is None:
+            return read_ldt(session.target, names)
+        return read_ldt_of(session.target, selector, names)
+
+    return _chosen(_named(session, read, "ldt"), index, args.all)
+
+
+def _named(session: Session, read: Callable[[Mapping[int, str]], Table], kind: str) -> Table:
+    """Read a table with the names of its slots.
+
+    One with every slot there can be is worth a search for a KLOS that has no symbols.
+    """
+    table = read(session.system.slot_names(kind))
+    if table.slots < _EVERY_SLOT or session.system.selector_roles:
+        return table
+    names = session.search_system().slot_names(kind)
+    return read(names) if names else table
 
 
 def _ldt_wanted(session: Session, args: Namespace) -> tuple[int | None, int | None]:
@@ -225,6 +242,8 @@ def _selector(session: Session, wanted: str) -> int:
     if wanted.lower() in cpu.segments:
         return cpu.segments[wanted.lower()].selector
     role = session.system.selector_roles.get(wanted.lower())
+    if role is None and wanted.isidentifier():
+        role = session.search_system().selector_roles.get(wanted.lower())
     return role if role is not None else _written_selector(wanted)
 
 

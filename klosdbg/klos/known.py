@@ -46,8 +46,9 @@ def find_klos_system(target: Target, symbols: Symbols | None, search: bool) -> S
 def _system(target: Target, symbols: Symbols | None, klos: Klos) -> System:
     info, booted = klos.info, klos.booted
     known = symbols if klos.found == "symbol" and symbols else KnownKlos(klos.address, symbols)
-    # Before paging is on a search finds it where its symbol is not: that will not do later.
     named = symbols is not None and symbols.address(SYMBOL) is not None
+    # Before paging is on a search finds it where it will not be later.
+    lasting = known if booted and not named else symbols
     return System(
         "KLOS",
         selector_roles={role: getattr(info, name) for role, name in ROLES.items()},
@@ -67,7 +68,7 @@ def _system(target: Target, symbols: Symbols | None, klos: Klos) -> System:
         relocations=info.relocations,
         relocation_log=partial(_relocation_log, target, info) if booted else None,
         snapshot_readers=lambda through, code: snapshot_readers(through, known, klos, code),
-        symbols=symbols if named else known,
+        symbols=lasting,
     )
 
 

@@ -107,13 +107,26 @@ def test_a_stripped_image_is_found(booted: Ran, stripped: Path) -> None:
     loader = f"-- -device loader,file={stripped},addr=0x10000,force-raw=on"
     at_ready = f"until {symbol('klos_ready'):#x}"
     lists = ("ps", "threads", "services", "handlers", "frames")
-    found = klosdbg(at_ready, "klos", *lists, image=stripped, options=(loader,))
+    found = klosdbg(at_ready, "gdt", "ldt", "klos", *lists, image=stripped, options=(loader,))
     assert found.code == 0, found.said
     klos = found.named("klos")
     assert (klos["found"], klos["address"]) == ("scan", symbol("klos_info"))
     assert {check["result"] for check in klos["checks"]} == {"ok"}
     names = [p["name"] for p in booted.named("ps")["processes"]]
     assert [p["name"] for p in found.named("ps")["processes"]] == names
+    assert roles(found) == roles(booted)
+
+
+def roles(run: Ran) -> set[str]:
+    return {slot["name"] for slot in slots(run) if slot.get("name")}
+
+
+def test_roles_are_known_without_symbols(stripped: Path) -> None:
+    """Before anything else has found KLOS."""
+    at_ready = f"until {symbol('klos_ready'):#x}"
+    found = klosdbg(at_ready, "sel dsos", "klos", image=stripped)
+    assert found.named("sel")["selector"] == found.named("klos")["dsos"]
+    assert found.code == 0, found.said
 
 
 def test_before_it_has_booted() -> None:
