@@ -248,10 +248,11 @@ class Decoded:
     """What ``decode`` or a walk made of its input, and what is wrong with it.
 
     ``order`` tells how hexadecimal was read: as a number, or as bytes in memory; None for text.
-    ``index`` counts what the same input held.
+    ``index`` counts what the same input held, ``reading`` is the order for people.
     """
 
     model: Model
     order: Literal["number", "memory"] | None = None
     findings: tuple[Finding, ...] = ()
     index: int = 0
+    reading: str = ""

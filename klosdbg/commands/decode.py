@@ -79,12 +79,18 @@ def _gates(given: HexInput, args: Namespace) -> _Found:
 
 def _table(given: HexInput, args: Namespace) -> _Found:
     kind: TableKind = args.kind
-    raw = given.joined if args.bits == 64 else b"".join(given.structures(8, "an entry"))
+    raw = _long_table(given, kind) if args.bits == 64 else b"".join(given.structures(8, "an entry"))
     limit = len(raw) - 1 if args.limit is None else args.limit
     if limit > _TABLE_LIMIT:
         raise UsageError(f"limit {limit:#x} is above {_TABLE_LIMIT:#x}, which no selector reaches")
     table = decode_table(kind, 0, limit, [(0, raw)], long_mode=args.bits == 64)
     yield table, check_table(table, long_mode=args.bits == 64)
+
+
+def _long_table(given: HexInput, kind: TableKind) -> bytes:
+    if kind != "idt":
+        return given.long_table
+    return given.raw or b"".join(given.structures(16, "a gate"))
 
 
 def _tss(given: HexInput, args: Namespace) -> _Found:
@@ -166,8 +172,13 @@ _KINDS: dict[str, Callable[[HexInput, Namespace], _Found]] = {
         metavar="KIND",
         help=", ".join([*_KINDS, "registers"]),
     ),
-    arg("hex", nargs="*", metavar="HEX", help="a number, or two-digit bytes; -: standard input"),
-    arg("-f", dest="file", metavar="FILE", help="read a text file: hexadecimal, or a hex dump"),
+    arg("hex", nargs="*", metavar="HEX", help="numbers, two-digit bytes, data lines; -: stdin"),
+    arg(
+        "-f",
+        dest="file",
+        metavar="FILE",
+        help="read a text file: hexadecimal, a hex dump, data lines of an assembler",
+    ),
     arg("--bits", type=int, choices=(16, 32, 64), default=32, help="the processor's mode (32)"),
     arg("--limit", type=integer, metavar="N", help="the last valid byte, of a table or a TSS"),
     arg(
@@ -187,7 +198,7 @@ def decode(_session: Session, args: Namespace) -> Iterator[Decoded]:
     given = parse_hex(_source(args), args.bytes)
     results = list(_KINDS[args.kind](given, args))
     return (
-        Decoded(model, given.order, tuple(found), index)
+        Decoded(model, given.order, tuple(found), index, given.reading)
         for index, (model, found) in enumerate(results)
     )
 

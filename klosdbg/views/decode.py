@@ -12,15 +12,14 @@ from klosdbg.x86.paging import PageEntry, Walk
 from klosdbg.x86.selector import Selector
 from klosdbg.x86.vectors import vector_name
 
-_ORDERS = {"number": "a number", "memory": "bytes in memory order"}
 _SIZES = {1 << 12: "4 KiB", 1 << 21: "2 MiB", 1 << 22: "4 MiB", 1 << 30: "1 GiB"}
 
 
 @text.register
 def _(model: Decoded, style: Style) -> str:
     parts = [text(model.model, style), finding_lines(model.findings, style)]
-    if model.order and model.index == 0:
-        parts.insert(0, style.paint("dim", f"read as {_ORDERS[model.order]}"))
+    if model.reading and model.index == 0:
+        parts.insert(0, style.paint("dim", f"read as {model.reading}"))
     return "\n".join(filter(None, parts))
 
 

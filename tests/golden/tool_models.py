@@ -44,8 +44,9 @@ def _entry(address: int, size: int) -> bytes:
 
 def decoded() -> Iterator[tuple[str, object]]:
     """Yield what ``decode`` shows of single values."""
-    yield "decode-eflags", Decoded(decode_flags("eflags", 0x246), "number")
-    yield "decode-cr0", Decoded(decode_flags("cr0", 0x80010033), "memory", (ODD,))
+    yield "decode-eflags", Decoded(decode_flags("eflags", 0x246), "number", reading="a number")
+    cr0 = decode_flags("cr0", 0x80010033)
+    yield "decode-cr0", Decoded(cr0, "memory", (ODD,), reading="bytes in memory order")
     yield "decode-efer", decode_flags("efer", 0x1_0000_0D01)
     yield "decode-selector", Decoded(Selector(0x8293), "memory", (), 1)
     yield "decode-pf", decode_error_code(7, 14)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.answers import pages, segments, state, system
+from tests.answers import pages, segments, state, system, typed
 
 CASES = Path(__file__).parent.parent / "cases"
-ANSWERS = {**segments.ANSWERS, **system.ANSWERS, **state.ANSWERS, **pages.ANSWERS}
+ANSWERS = {**segments.ANSWERS, **system.ANSWERS, **state.ANSWERS, **pages.ANSWERS, **typed.ANSWERS}
 ELSEWHERE = ("rsp",)
 """The kinds of cases that other tests answer."""
 PROSE = ("diagnosis", "note")

@@ -16,7 +16,33 @@ NUMBERS = [
     "0000ffff, 00cf9a00",
     "ffff 0000 9a00 00cf",
     "{ 0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xcf, 0x00 }",
+    "00cf9a000000ffffh",
+    "00cf9a00`0000ffff",
+    "$0x00cf9a000000ffff",
+    "0xFFFFu16, 0u16, 0x9a00u16, 0xcf_u16",
+    "let gdt = [0x00cf_9a00_0000_ffff_u64];",
+    "static const uint64_t gdt[1] = {\n    0x00cf9a000000ffffULL, // code\n};",
+    "/* the\n code */ (0x00CF9A00'0000FFFFull)",
+    "$1 = 0xcf9a000000ffff",
+    "[0xff, 0xff, 0, 0, 0, 0b10011010, 0b1100_1111, 0]  # code",
+    "unsigned char g[] = {\n  0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xcf, 0x00\n};\n"
+    "unsigned int g_len = 8;\n",
 ]
+DATA_LINES = {
+    "NASM": "dd 0x0000ffff\ndd 0x00cf9a00",
+    "one line": "dd 0x0000ffff dd 0x00cf9a00",
+    "a label": "code: dq 0x00cf9a000000ffff ; ring 0",
+    "no colon": "gdt_code dw 0xffff, 0\n db 0, 10011010b, 11001111b, 0",
+    "suffixes": "DW 0FFFFh, 0h\nDB 0, 9Ah, 207, 0d0",
+    "decimal": "db 255, 255, 000, 0, 0, 154, 207, 0",
+    "comments": "; gdt\nstart:\n  align 8\n  dw -1, 0 ; dw 1\n  dw 0x9a00 // x\n  dw 0xcf\nend:\n",
+    "MASM": "gdt DWORD 0ffffh, 00cf9a00h\n",
+    "GAS": "\t.align 8\ngdt:\n\t.quad 0x00cf9a000000ffff # code\n",
+    "GAS words": ".word 0177777, 0; .byte 0, 0x9a, 0xcf, 0 /* code */",
+    "GAS long": "gdt: .long 0xffff, 0x00cf9a00",
+    "times": "times 2 db 0xff\ntimes 3 db 0\ndb 9ah, 0cfh, 0b0",
+    "zeros": "dd 0xffff\ndb 00, 9ah, 0cfh, 00",
+}
 DUMPS = {
     "bytes": "ff ff 00 00 00 9a cf 00",
     "hexdump -C": (
@@ -24,6 +50,9 @@ DUMPS = {
     ),
     "xxd": "00000000: ffff 0000 009a cf00                      ........\n",
     "xxd -g1": "00000000: ff ff 00 00 00 9a cf 00                          ........\n",
+    "hexdump": "0000000 ffff 0000 9a00 00cf\n0000008\n",
+    "od -t x4": "0000000 0000ffff 00cf9a00\n0000010\n",
+    "od -t x8": "0000000 00cf9a000000ffff\n0000010\n",
     "od -t x1": "0000000 ff ff 00 00 00 9a cf 00\n0000010\n",
     "gdb x/8xb": "0x1000 <gdt+8>:\t0xff\t0xff\t0x00\t0x00\t0x00\t0x9a\t0xcf\t0x00\n",
     "gdb x/2xw": "0x1000 <gdt+8>:\t0x0000ffff\t0x00cf9a00\n",
@@ -40,6 +69,29 @@ def test_numbers(text: str) -> None:
     given_hex = parse_hex(text)
     assert given_hex.order == "number"
     assert given_hex.structures(8, "it") == (CODE,)
+
+
+@pytest.mark.parametrize("text", DATA_LINES.values(), ids=DATA_LINES)
+def test_data_lines(text: str) -> None:
+    """What an assembler lays down, it lays down in memory order, and says so."""
+    given_hex = parse_hex(text)
+    assert given_hex.structures(8, "it") == (CODE,)
+    assert given_hex.reading == "bytes in memory order, from an assembler's data lines"
+
+
+def test_bytes_that_look_like_directives() -> None:
+    """0xdd and 0xdb are bytes as well."""
+    for text in ("dd 00 00 00 00 9a cf 00", "db 00\n", "dd ff db 00", "dd, 00, db, 00"):
+        assert parse_hex(text).raw[0] in (0xDD, 0xDB)
+
+
+def test_reading() -> None:
+    """How the input was read is said, in the words of who gave it."""
+    assert parse_hex("0x1b").reading == "a number"
+    assert parse_hex("0x1b 0x123").reading == "2 numbers"
+    assert parse_hex("0000ffff 00cf9a00").reading == "2 numbers of 32 bits"
+    assert parse_hex("1b 00").reading == "bytes in memory order"
+    assert parse_hex("0x1000: 0x1b").reading == "bytes in memory order, from a dump"
 
 
 @pytest.mark.parametrize("text", DUMPS.values(), ids=DUMPS)
@@ -75,6 +127,8 @@ def test_long_mode_descriptors() -> None:
     assert parse_hex("0x0000890000000067").long_descriptors() == (tss[:8] + bytes(8),)
     assert parse_hex("0x10000890000000067").long_descriptors() == (tss,)
     assert parse_hex("0x0000890000000067 0x1").long_descriptors() == (tss,)
+    assert parse_hex("0x0000ffff 0x00cf9a00").long_descriptors() == (CODE,)
+    assert parse_hex("0x0 0x00cf9a000000ffff").long_table == bytes(8) + CODE
 
 
 @pytest.mark.parametrize(
@@ -90,6 +144,13 @@ def test_long_mode_descriptors() -> None:
         ("00000000: fff\n", "odd number of digits"),
         ("00000000: ffff\n*\n00000020\n", "repeated lines"),
         ("00000000: ffff\nnonsense here\n", "no line of the dump"),
+        ("0x1b 23", "write 0x23, or 0x17 if decimal"),
+        ("dd gdt\ndd 0", "'gdt' is no number"),
+        ("dw 0x12345", "too wide: dw has 2 bytes"),
+        ("lgdt [x]\ndd 0", "'lgdt [x]' is no data line"),
+        ("dd 0,", "'' is no number"),
+        ("times 99999999 dd 0", "bytes of input"),
+        (f"dd {'9' * 5000}", "is no number"),
         ("z" * 500, "'zzzzzzzzzzzzzzzzzzzz...'"),
         ("f" * (2 * MAXIMUM + 2), "bytes of input"),
     ],
@@ -110,6 +171,12 @@ def test_wrong_size(text: str) -> None:
         parse_hex(text).structures(8, "it")
 
 
+def test_numbers_that_are_no_words() -> None:
+    """Small numbers of several widths are neither descriptors nor words of one."""
+    with pytest.raises(KlosdbgError, match="with all their digits"):
+        parse_hex("0xffff 0x0 0x9a00 0xcf").structures(8, "it")
+
+
 @given(st.text(max_size=80), st.booleans())
 def test_total(text: str, as_bytes: bool) -> None:
     """Any text gives data or a one-line error."""
@@ -118,6 +185,19 @@ def test_total(text: str, as_bytes: bool) -> None:
         given_hex = parse_hex(text, as_bytes)
         given_hex.structures(8, "it")
         given_hex.long_descriptors()
+    except KlosdbgError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
+@given(
+    st.lists(st.sampled_from(["dd", "dw ", ".long", "times", " 0x10", ",", ":", "\n", "ff", "-"]))
+)
+def test_data_lines_are_total(words: list[str]) -> None:
+    """Whatever stands beside a directive, the same holds."""
+    message = ""
+    try:
+        parse_hex(" ".join(words)).structures(8, "it")
     except KlosdbgError as error:
         message = str(error)
     assert "\n" not in message

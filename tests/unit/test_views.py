@@ -111,7 +111,7 @@ def test_addresses_have_their_symbol() -> None:
 def test_findings_stand_under_what_they_are_about() -> None:
     """Wrapped, each with its rule."""
     found = Finding("no-such-rule", "warning", "descriptor", "a sentence " * 12)
-    decoded = Decoded(decode_flags("cr0", 0), "number", (found,))
+    decoded = Decoded(decode_flags("cr0", 0), "number", (found,), reading="a number")
     shown = text(decoded, Style())
     assert shown.startswith("read as a number\n")
     assert "[no-such-rule]" in shown
