@@ -130,6 +130,8 @@ def _(model: PageEntry, style: Style) -> str:
         return "\n".join((*lines, "  not present: the processor ignores every other bit"))
     lines.append(f"  {_entry_target(model)}")
     lines.append(_wrapped("  ", " ".join(_entry_words(model))))
+    if not model.maps_page and not model.root_pdpte:
+        lines.append("  R/W and U/S count only if every level has them, XD if any level has it")
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ _IDT_GATES = ("interrupt-gate", "trap-gate")
 _TOP = 0x1_0000_0000
 _HIGH_BYTE = 0xFF00_0000
 _IOMAP_BASE_MAX = 0xDFFF
+_ACCESSED = 1 << 5
 
 
 def check_descriptor(
@@ -107,8 +108,16 @@ def check_iobitmap(bitmap: IoBitmap, where: str = "I/O bitmap") -> Iterator[Find
 def check_page_entry(entry: PageEntry, where: str | None = None) -> Iterator[Finding]:
     """Check a paging entry for bits that are reserved and set."""
     if entry.reserved:
-        text = f"reserved bits are set: {entry.reserved:#x}; using it raises #PF with RSVD"
-        yield Finding("pte-reserved", "error", where or entry.name, text)
+        place, text = where or entry.name, f"reserved bits are set: {entry.reserved:#x}"
+        if not entry.root_pdpte:
+            text = f"{text}; using it raises #PF with RSVD"
+            yield Finding("pte-reserved", "error", place, text)
+        elif entry.reserved == _ACCESSED:
+            text = f"{text}: QEMU marks a PDPTE it has used; a processor would not load it"
+            yield Finding("pte-reserved", "note", place, text)
+        else:
+            text = f"{text}; loading it with CR3, CR0 or CR4 raises #GP(0), and never #PF"
+            yield Finding("pte-reserved", "error", place, text)
 
 
 def check_walk(walk: Walk) -> Iterator[Finding]:

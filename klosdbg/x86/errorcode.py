@@ -108,12 +108,31 @@ class ErrorCode:
         return _EXPLAIN[self.form](self)
 
     @property
+    def access(self) -> str | None:
+        """Say which access raised a page fault; None in the other forms.
+
+        I/D is 0 for a fetch as well where neither CR4.SMEP nor CR4.PAE with EFER.NXE is 1, which
+        the code does not tell. Protection keys and shadow stacks concern data alone.
+        """
+        if self.form != "page-fault":
+            return None
+        fields = self.fields
+        if fields["i"]:
+            return "instruction fetch"
+        data = "write" if fields["w"] else "read"
+        if fields["ss"]:
+            return f"shadow-stack {data}"
+        return data if fields["w"] or fields["pk"] else "read or instruction fetch"
+
+    @property
     def doubt(self) -> str | None:
         """Say why the code may not mean what it says; None where nothing speaks against it."""
         if self.form == "selector" and self.idt and self.index >= _VECTORS:
             return f"no vector is above 255; QEMU once pushed vector * 16 + 2: {self.index // 2:#x}"
         if self.reserved:
             return f"reserved bits are set: {self.reserved:#x}"
+        if self.access == "read or instruction fetch":
+            return "i=0 means no fetch only if CR4.SMEP=1, or CR4.PAE=1 and EFER.NXE=1"
         return None
 
 
@@ -135,19 +154,20 @@ def _selector_form(code: ErrorCode) -> str:
 def _page_fault(code: ErrorCode) -> str:
     fields = code.fields
     who = "user" if fields["u"] else "supervisor"
-    how = "instruction fetch" if fields["i"] else "write" if fields["w"] else "read"
-    if fields["ss"]:
-        how = f"shadow-stack {how}"
-    return f"{who} {how}: {_page_fault_cause(fields)}"
+    return f"{who} {code.access}: {_page_fault_cause(fields)}"
 
 
 def _page_fault_cause(fields: Mapping[str, int]) -> str:
+    rights = "its rights forbid it"
+    if fields["i"]:
+        other = "U/S=0 at one" if fields["u"] else "SMEP and U/S=1 at all"
+        rights = f"XD=1 at one of its levels, or {other}, forbids it"
     causes = {
         "sgx": "SGX refuses it",
         "rsvd": "a reserved bit is set in a paging entry",
         "hlat": "the HLAT tables do not map the page",
         "pk": "the page's protection key forbids it",
-        "p": "the page is there, but its rights forbid it",
+        "p": f"the page is there, but {rights}",
     }
     return next((why for name, why in causes.items() if fields[name]), "the page is not present")
 

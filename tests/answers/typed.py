@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def typed(line: str, file: str = "") -> list[Facts]:
     return [json.loads(row) for row in printed(f"{line} --json", file).splitlines()]
 
 
+def picked(pattern: str, text: str) -> str | None:
+    """Take what a pattern matches out of a text."""
+    match = re.search(pattern, text)
+    return match and match[0]
+
+
 def assembler_source(case: Facts) -> Facts:
     (source,) = typed("gdt -f FILE", case["nasm"])
     (words,) = typed(f"gdt {case['words']}")
@@ -48,6 +55,44 @@ def assembler_source(case: Facts) -> Facts:
     }
 
 
+def no_execute_at_the_root(case: Facts) -> Facts:
+    (code,) = typed(f"errorcode --vector PF {case['error_code']}")
+    line = f"pte --mode 4-level --level 4 {case['pml4e']}"
+    (entry,) = typed(line)
+    return {
+        "error": {
+            "P": code["p"],
+            "W": code["w"],
+            "U": code["u"],
+            "RSVD": code["rsvd"],
+            "ID": code["i"],
+        },
+        "says": picked(r"XD=1 at one of its levels", code["explanation"]),
+        "pml4e": {name: entry[name] for name in ("name", "nx", "address")},
+        "rule": picked(r"R/W and U/S .*", printed(line)),
+    }
+
+
+def fetch_or_read(case: Facts) -> Facts:
+    codes = [typed(f"errorcode --vector PF {code}")[0] for code in case["error_codes"]]
+    (rule,) = {code["doubt"] for code in codes}
+    return {"explanations": [code["explanation"] for code in codes], "rule": rule}
+
+
+def pdpte_not_loaded(case: Facts) -> Facts:
+    (entry,) = typed(f"pte --mode PAE --level 3 {case['pdpte']}")
+    (found,) = entry["findings"]
+    return {
+        "name": entry["name"],
+        "reserved": entry["reserved"],
+        "severity": found["severity"],
+        "raises": picked(r"#GP\(0\), and never #PF", found["text"]),
+    }
+
+
 ANSWERS: dict[str, Answer] = {
     "220": assembler_source,
+    "242": no_execute_at_the_root,
+    "245": fetch_or_read,
+    "247": pdpte_not_loaded,
 }

@@ -224,6 +224,10 @@ def test_cpu(state: Cpu, expected: list[str]) -> None:
 def test_paging() -> None:
     """Reserved bits of paging entries, alone and in a walk."""
     assert list(check_page_entry(decode_pte(0x1003, "PSE"))) == []
+    for raw, severity, word in ((0x1003, "error", "#GP(0)"), (0x1021, "note", "QEMU")):
+        (found,) = check_page_entry(decode_pte(raw, "PAE", 3))
+        assert found.severity == severity
+        assert word in found.text
     (found,) = check_page_entry(decode_pte(0x0020_0083, "PSE", 2))
     assert (found.rule, found.where) == ("pte-reserved", "pde")
     memory = {0x1000: 0x0020_0083}

@@ -80,6 +80,26 @@ def test_any_error_code(raw: int, vector: int | None) -> None:
     assert document(code)["raw"] == hex(raw)
 
 
+@pytest.mark.parametrize(
+    ("raw", "access", "doubted"),
+    [
+        (0x00, "read or instruction fetch", True),
+        (0x05, "read or instruction fetch", True),
+        (0x02, "write", False),
+        (0x14, "instruction fetch", False),
+        (0x25, "read", False),
+        (0x45, "shadow-stack read", False),
+        (0x47, "shadow-stack write", False),
+    ],
+)
+def test_access_of_a_page_fault(raw: int, access: str, doubted: bool) -> None:
+    """I/D set is a fetch; clear, it may be one, unless other bits speak of data."""
+    code = decode_error_code(raw, 14)
+    assert code.access == access
+    assert (code.doubt is not None) == doubted
+    assert decode_error_code(raw, 13).access is None
+
+
 @pytest.mark.parametrize("register", LAYOUTS)
 @given(raw=st.integers(0, 2**64 - 1))
 def test_any_flags(register: str, raw: int) -> None:
