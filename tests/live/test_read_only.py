@@ -40,7 +40,7 @@ READING = [
 ]  # fmt: skip
 ON_KLOS = [
     "regs", "sregs", "cr", "gdt", "ldt", "idt", "ivt", "sel dsos", "sel cs", "tss", "iomap",
-    "walk cs:eip",
+    "walk cs:eip", "tasks", "tss 0x28", "ldt --of 0x30",
     "port 0x3f8/2", "mem klos_info", "mem phys:0x1000", "dis", "sym klos_ready", "klos", "console",
     "ps", "threads", "services", "handlers", "frames", "dsos", "dsos audit", "dsos gadgets",
     "snap", "diff 1",
