@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,8 +13,11 @@ from klosdbg.models import Decoded, Model
 from klosdbg.session import Session
 from klosdbg.wire.hexinput import HexInput, parse_hex
 from klosdbg.wire.inforegs import parse_dumps
+from klosdbg.x86.address import WIDE, decode_address
 from klosdbg.x86.checks import (
+    check_address,
     check_cpu,
+    check_cr3,
     check_descriptor,
     check_gate,
     check_iobitmap,
@@ -28,7 +32,7 @@ from klosdbg.x86.errorcode import decode_error_code
 from klosdbg.x86.findings import Finding
 from klosdbg.x86.flags import decode_flags
 from klosdbg.x86.iobitmap import IoBitmap
-from klosdbg.x86.paging import LEVELS, NAMES, Mode, decode_pte
+from klosdbg.x86.paging import LEVELS, MAX_PHYSICAL_BITS, NAMES, Mode, decode_pte
 from klosdbg.x86.selector import decode_selector
 from klosdbg.x86.table import Entry, TableKind, decode_table
 from klosdbg.x86.tss import MINIMUM_LIMIT, decode_tss
@@ -38,6 +42,7 @@ _Found = Iterator[tuple[Model, Iterable[Finding]]]
 
 _TABLE_LIMIT = 0xFFFF
 _MAXIMUM_TEXT = 1 << 20
+_LEAST_PHYSICAL_BITS = 32
 _MODES = {mode.lower(): mode for mode in LEVELS}
 
 
@@ -59,6 +64,13 @@ def _level(word: str) -> int:
     if word.lower() not in levels:
         raise ArgumentTypeError(f"{word!r} is not a level (write 1 to 5, or pte, pde, ...)")
     return levels[word.lower()]
+
+
+def _physical_bits(word: str) -> int:
+    number = integer(word)
+    if not _LEAST_PHYSICAL_BITS <= number <= MAX_PHYSICAL_BITS:
+        raise ArgumentTypeError(f"{word!r} is no MAXPHYADDR (write 32 to {MAX_PHYSICAL_BITS})")
+    return number
 
 
 def _descriptors(given: HexInput, args: Namespace) -> _Found:
@@ -108,13 +120,27 @@ def _iobitmap(given: HexInput, args: Namespace) -> _Found:
 
 
 def _selectors(given: HexInput, _args: Namespace) -> _Found:
-    for value in given.values(2, "a selector"):
-        yield decode_selector(value), ()
+    for value, decimal in _values(given, 2, "a selector"):
+        meant = decode_selector(decimal or 0)
+        what = f"{meant.table.upper()} entry {meant.index}, rpl {meant.rpl}"
+        yield decode_selector(value), _if_decimal(value, decimal, what)
 
 
 def _error_codes(given: HexInput, args: Namespace) -> _Found:
-    for value in given.values(4, "an error code"):
-        yield decode_error_code(value, args.vector), ()
+    for value, decimal in _values(given, 4, "an error code"):
+        meant = decode_error_code(decimal or 0, args.vector).explanation
+        yield decode_error_code(value, args.vector), _if_decimal(value, decimal, meant)
+
+
+def _values(given: HexInput, size: int, what: str) -> Iterator[tuple[int, int | None]]:
+    return zip_longest(given.values(size, what), given.decimals)
+
+
+def _if_decimal(value: int, decimal: int | None, meant: str) -> Iterator[Finding]:
+    """Say of a number without a 0x, which kernels print in decimal too, what it would be."""
+    if decimal is not None:
+        text = f"{decimal} is read as {value:#x}; if it is decimal, it is {decimal:#x}: {meant}"
+        yield Finding("decimal", "note", "input", text)
 
 
 def _page_entries(given: HexInput, args: Namespace) -> _Found:
@@ -125,8 +151,31 @@ def _page_entries(given: HexInput, args: Namespace) -> _Found:
         )
     size = 4 if LEVELS[mode] == 2 else 8
     for value in given.values(size, f"an entry of {mode} paging (see --mode)"):
-        entry = decode_pte(value, mode, args.level)
+        entry = decode_pte(value, mode, args.level, args.maxphyaddr)
         yield entry, check_page_entry(entry)
+
+
+def _addresses(given: HexInput, args: Namespace) -> _Found:
+    for value in given.values(_address_size(given, args), _of_mode("an address", args)):
+        address = decode_address(value, args.mode, args.bits == 64)
+        yield address, check_address(address, guessed=args.mode is None)
+
+
+def _cr3(given: HexInput, args: Namespace) -> _Found:
+    for value in given.values(_address_size(given, args), _of_mode("CR3", args)):
+        wide = args.bits == 64 or value >> 32
+        cr3 = Cr3(value, args.mode or ("4-level" if wide else "PSE"), pcide=None)
+        yield cr3, check_cr3(value, cr3.mode, args.maxphyaddr)
+
+
+def _address_size(given: HexInput, args: Namespace) -> int:
+    if args.mode:
+        return 8 if args.mode in WIDE else 4
+    return 8 if args.bits == 64 or given.order == "number" else 4
+
+
+def _of_mode(what: str, args: Namespace) -> str:
+    return f"{what} of {args.mode} paging" if args.mode else what
 
 
 def _flags(given: HexInput, args: Namespace) -> _Found:
@@ -134,12 +183,6 @@ def _flags(given: HexInput, args: Namespace) -> _Found:
     for value in given.values(8 if wide else 4, f"{args.kind}"):
         flags = decode_flags(args.kind, value)
         yield flags, check_flags(flags)
-
-
-def _cr3(given: HexInput, args: Namespace) -> _Found:
-    mode: Mode = args.mode or ("4-level" if args.bits == 64 else "PSE")
-    for value in given.values(8 if args.bits == 64 else 4, "cr3"):
-        yield Cr3(value, mode), ()
 
 
 _KINDS: dict[str, Callable[[HexInput, Namespace], _Found]] = {
@@ -153,6 +196,7 @@ _KINDS: dict[str, Callable[[HexInput, Namespace], _Found]] = {
     "selector": _selectors,
     "errorcode": _error_codes,
     "pte": _page_entries,
+    "address": _addresses,
     "eflags": _flags,
     "cr0": _flags,
     "cr3": _cr3,
@@ -181,8 +225,13 @@ _KINDS: dict[str, Callable[[HexInput, Namespace], _Found]] = {
     ),
     arg("--bits", type=int, choices=(16, 32, 64), default=32, help="the processor's mode (32)"),
     arg("--limit", type=integer, metavar="N", help="the last valid byte, of a table or a TSS"),
+    arg("--mode", type=_mode, metavar="MODE", help="32-bit, PSE, PAE, 4-level or 5-level"),
     arg(
-        "--mode", type=_mode, metavar="MODE", help="pte, cr3: 32-bit, PSE, PAE, 4-level or 5-level"
+        "--maxphyaddr",
+        type=_physical_bits,
+        default=MAX_PHYSICAL_BITS,
+        metavar="BITS",
+        help="pte, cr3: the bits of a physical address that the processor has (52)",
     ),
     arg("--level", type=_level, default=1, metavar="LEVEL", help="pte: 1 to 5, or pte, pde, ..."),
     arg("--vector", type=_vector, metavar="VECTOR", help="errorcode: which exception pushed it"),

@@ -1,5 +1,6 @@
 """Model to output. Importing this package registers the views of every family."""
 
+from klosdbg.views import address as address
 from klosdbg.views import bench as bench
 from klosdbg.views import capture as capture
 from klosdbg.views import control as control

@@ -18,6 +18,7 @@ _MEANINGS = {
     "lam_u57": "masks user pointers above bit 56",
     "lam_u48": "masks user pointers above bit 47",
 }
+_PCIDE = {"pwt": 0, "pcd": 0, "pcid": 1}
 
 
 @text.register
@@ -56,9 +57,14 @@ def _(model: Cr2, style: Style) -> dict[str, object]:
 def _(model: Cr3, style: Style) -> str:
     unused = "paging is off: it is not in use"
     root = f"{_ROOTS[model.mode]} at physical {model.base:#x}" if model.mode else unused
-    fields = [(n, str(v), _MEANINGS[n]) for n, v in reversed([*model.fields.items()]) if v]
+    fields = [(n, str(v), _meaning(model, n)) for n, v in reversed([*model.fields.items()]) if v]
     lines = [f"{style.paint('bold', 'cr3')} = {model.raw:#010x}", f"  {root}"]
     return "\n".join(filter(None, (*lines, columns(fields, indent="  "))))
+
+
+def _meaning(cr3: Cr3, field: str) -> str:
+    condition = f", if CR4.PCIDE={_PCIDE[field]}" if cr3.pcide is None and field in _PCIDE else ""
+    return _MEANINGS[field] + condition
 
 
 @data.register

@@ -12,7 +12,8 @@ from klosdbg.x86.paging import PageEntry, Walk
 from klosdbg.x86.selector import Selector
 from klosdbg.x86.vectors import vector_name
 
-_SIZES = {1 << 12: "4 KiB", 1 << 21: "2 MiB", 1 << 22: "4 MiB", 1 << 30: "1 GiB"}
+SIZES = {1 << 12: "4 KiB", 1 << 21: "2 MiB", 1 << 22: "4 MiB", 1 << 30: "1 GiB"}
+"""Names of the sizes of pages."""
 
 
 @text.register
@@ -137,7 +138,7 @@ def _(model: PageEntry, style: Style) -> str:
 
 def _entry_target(entry: PageEntry) -> str:
     if entry.page_size:
-        return f"{_SIZES[entry.page_size]} page at physical {entry.address:#x}"
+        return f"{SIZES[entry.page_size]} page at physical {entry.address:#x}"
     return f"next table at physical {entry.address:#x}"
 
 
@@ -226,7 +227,7 @@ def _end(model: Walk) -> str:
     who = "user" if model.user else "supervisor"
     how = "writable" if model.writable else "read-only"
     rights = f"{who}, {how}{', no execute' if model.nx else ''}"
-    return f"  physical {model.physical:#x}: {rights}, {_SIZES[model.page_size]} page"
+    return f"  physical {model.physical:#x}: {rights}, {SIZES[model.page_size]} page"
 
 
 @data.register

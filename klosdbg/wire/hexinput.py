@@ -31,7 +31,7 @@ _HEX = re.compile(
     r"\$?(?:0[xX]_?)?(?P<digits>[0-9a-fA-F](?:[0-9a-fA-F_'`]*[0-9a-fA-F])?)"
     r"(?:[hH]|_?[uUiI](?P<bits>8|16|32|64|128|size)|(?P<long>[uU]?[lL]{2}|[lL]{2}[uU])|[uUlL]{1,2})?_?"
 )
-_DOUBTFUL = re.compile(r"[1-9][0-9]{1,2}")
+_DECIMAL = re.compile(r"[1-9][0-9]{1,4}")
 _BINARY = re.compile(r"0b[01_]*[01]")
 _BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _NOISE = re.compile(r"(?://|#).*$|^.*_len *=.*$|^[^=\n]*=", re.MULTILINE)
@@ -41,12 +41,17 @@ _BARE_COLUMNS = 49
 
 @dataclass(frozen=True, slots=True)
 class HexInput:
-    """What was given, in its order: ``numbers`` with the bytes each was written in, or ``raw``."""
+    """What was given, in its order: ``numbers`` with the bytes each was written in, or ``raw``.
+
+    ``decimals`` are the numbers again, read as decimal, and None where a prefix, a letter, a
+    leading zero or its length tells that one is hexadecimal.
+    """
 
     order: Order
     raw: bytes = b""
     numbers: tuple[int, ...] = ()
     widths: tuple[int, ...] = ()
+    decimals: tuple[int | None, ...] = ()
     source: str = ""
 
     @property
@@ -106,9 +111,7 @@ class HexInput:
 
     def _fitting(self, number: int, size: int, what: str) -> int:
         if number >> (8 * size):
-            raise UsageError(
-                f"{short(hex(number))} is too long: {what} has {size} bytes (--bytes?)"
-            )
+            raise UsageError(f"{short(hex(number))} is too long: {what} has {size} bytes")
         return number
 
 
@@ -131,8 +134,12 @@ def parse_hex(source: str | Sequence[str], as_bytes: bool = False) -> HexInput:
     digits = [d for d, _ in parsed]
     if as_bytes or (len(digits) > 1 and not prefixed and _are_bytes(digits)):
         return HexInput("memory", b"".join(map(_bytes, digits)))
-    widths = tuple(width for _, width in parsed)
-    return HexInput("number", numbers=tuple(int(d, 16) for d in digits), widths=widths)
+    return HexInput(
+        "number",
+        numbers=tuple(int(d, 16) for d in digits),
+        widths=tuple(width for _, width in parsed),
+        decimals=tuple(int(t) if _DECIMAL.fullmatch(t) else None for t in tokens),
+    )
 
 
 def _are_bytes(digits: Sequence[str]) -> bool:
@@ -198,7 +205,7 @@ def _number(token: str, among_prefixed: bool) -> tuple[str, int]:
         return f"{value:0{2 * width}x}", width
     match = _matched(token)
     digits = re.sub("[_'`]", "", match["digits"])
-    if among_prefixed and match[0] == digits and _DOUBTFUL.fullmatch(digits):
+    if among_prefixed and _DECIMAL.fullmatch(token):
         raise UsageError(
             f"{digits!r} among numbers with 0x: write 0x{digits}, or 0x{int(digits):x} if decimal"
         )

@@ -1,8 +1,12 @@
-"""What is wrong with descriptors, tables, TSSs and paging entries (SDM Vol. 3A, 3 to 8)."""
+"""What is wrong with descriptors, tables and TSSs (SDM Vol. 3A, 3 and 5 to 8)."""
 
 from collections.abc import Iterator
 
 from klosdbg.x86.checks_cpu import check_cpu as check_cpu
+from klosdbg.x86.checks_paging import check_address as check_address
+from klosdbg.x86.checks_paging import check_cr3 as check_cr3
+from klosdbg.x86.checks_paging import check_page_entry as check_page_entry
+from klosdbg.x86.checks_paging import check_walk as check_walk
 from klosdbg.x86.descriptor import (
     Descriptor,
     Gate,
@@ -13,7 +17,7 @@ from klosdbg.x86.descriptor import (
 )
 from klosdbg.x86.findings import Finding
 from klosdbg.x86.iobitmap import IoBitmap
-from klosdbg.x86.paging import PageEntry, Walk, is_canonical
+from klosdbg.x86.paging import is_canonical
 from klosdbg.x86.table import Entry, Table
 from klosdbg.x86.tss import MINIMUM_LIMIT, Tss
 from klosdbg.x86.vectors import PUSH_ERROR_CODE
@@ -22,7 +26,6 @@ _IDT_GATES = ("interrupt-gate", "trap-gate")
 _TOP = 0x1_0000_0000
 _HIGH_BYTE = 0xFF00_0000
 _IOMAP_BASE_MAX = 0xDFFF
-_ACCESSED = 1 << 5
 
 
 def check_descriptor(
@@ -103,27 +106,6 @@ def check_iobitmap(bitmap: IoBitmap, where: str = "I/O bitmap") -> Iterator[Find
     if last < len(bitmap.raw) and bitmap.raw[last] != 0xFF:
         text = f"the bitmap's last byte, at {limit:#x}, is not 0xff but {bitmap.raw[last]:#04x}"
         yield Finding("iomap-terminator", "warning", where, text)
-
-
-def check_page_entry(entry: PageEntry, where: str | None = None) -> Iterator[Finding]:
-    """Check a paging entry for bits that are reserved and set."""
-    if entry.reserved:
-        place, text = where or entry.name, f"reserved bits are set: {entry.reserved:#x}"
-        if not entry.root_pdpte:
-            text = f"{text}; using it raises #PF with RSVD"
-            yield Finding("pte-reserved", "error", place, text)
-        elif entry.reserved == _ACCESSED:
-            text = f"{text}: QEMU marks a PDPTE it has used; a processor would not load it"
-            yield Finding("pte-reserved", "note", place, text)
-        else:
-            text = f"{text}; loading it with CR3, CR0 or CR4 raises #GP(0), and never #PF"
-            yield Finding("pte-reserved", "error", place, text)
-
-
-def check_walk(walk: Walk) -> Iterator[Finding]:
-    """Check every entry that a walk read."""
-    for step in walk.steps:
-        yield from check_page_entry(step.entry, f"{step.entry.name} at {step.address:#x}")
 
 
 def _segment(segment: Segment, where: str, long_mode: bool) -> Iterator[Finding]:

@@ -21,11 +21,14 @@ class Cr2:
 
 @dataclass(frozen=True, slots=True)
 class Cr3:
-    """CR3; ``mode`` (None: paging is off) and ``pcide`` (CR4.PCIDE) say what its bits mean."""
+    """CR3; ``mode`` (None: paging is off) and ``pcide`` (CR4.PCIDE) say what its bits mean.
+
+    Where it is not known whether PCIDE is set (None), the fields of both are there.
+    """
 
     raw: int
     mode: Mode | None
-    pcide: bool = False
+    pcide: bool | None = False
     register: str = "cr3"
 
     @property
@@ -38,10 +41,11 @@ class Cr3:
         """The values of what stands beside the base; PAE paging ignores all of that."""
         if self.mode == "PAE":
             return {}
-        if self.pcide:
-            named = {"pcid": bits(self.raw, 11, 0)}
-        else:
-            named = {"pwt": bits(self.raw, 3, 3), "pcd": bits(self.raw, 4, 4)}
+        named: dict[str, int] = {}
+        if not self.pcide:
+            named |= {"pwt": bits(self.raw, 3, 3), "pcd": bits(self.raw, 4, 4)}
+        if self.pcide or (self.pcide is None and not self._narrow):
+            named["pcid"] = bits(self.raw, 11, 0)
         if self._narrow:
             return named
         return named | {"lam_u57": bits(self.raw, 61, 61), "lam_u48": bits(self.raw, 62, 62)}

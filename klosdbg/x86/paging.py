@@ -26,19 +26,22 @@ PAGE = 4096
 NAMES = {1: "pte", 2: "pde", 3: "pdpte", 4: "pml4e", 5: "pml5e"}
 LEVELS: Mapping[str, int] = {"32-bit": 2, "PSE": 2, "PAE": 3, "4-level": 4, "5-level": 5}
 _ADDRESS = ((1 << 52) - 1) & ~0xFFF
-_MAX_PHYSICAL_BITS = 52
+MAX_PHYSICAL_BITS = 52
+"""The most that MAXPHYADDR can be."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageEntry:
     """An entry of a paging structure: ``level`` 1 is a PTE, 5 a PML5E.
 
-    Where ``present`` is False the processor ignores every other bit.
+    Where ``present`` is False the processor ignores every other bit. ``physical_bits`` is
+    MAXPHYADDR; 52 reserves no address bit.
     """
 
     raw: int
     mode: Mode
     level: int
+    physical_bits: int = MAX_PHYSICAL_BITS
 
     @property
     def name(self) -> str:
@@ -156,8 +159,8 @@ class PageEntry:
 
     @property
     def reserved(self) -> int:
-        """The bits that are set though the manual reserves them, for 52-bit addresses and NXE=1."""
-        return self.reserved_bits(_MAX_PHYSICAL_BITS, nxe=True) if self.present else 0
+        """The bits that are set though the manual reserves them, for NXE=1."""
+        return self.reserved_bits(self.physical_bits, nxe=True) if self.present else 0
 
     def reserved_bits(self, physical_bits: int, nxe: bool) -> int:
         """Give the set bits that raise #PF with RSVD on a processor with these abilities."""
@@ -183,9 +186,12 @@ class PageEntry:
         return mask | (0x80 if self.level > 3 else 0)
 
 
-def decode_pte(value: int, mode: Mode, level: int = 1) -> PageEntry:
+def decode_pte(
+    value: int, mode: Mode, level: int = 1, physical_bits: int = MAX_PHYSICAL_BITS
+) -> PageEntry:
     """Decode a paging entry; ``level`` is 1 for a PTE and rises to the root. Total in ``value``."""
-    return PageEntry(value & (0xFFFF_FFFF if LEVELS[mode] == 2 else (1 << 64) - 1), mode, level)
+    mask = 0xFFFF_FFFF if LEVELS[mode] == 2 else (1 << 64) - 1
+    return PageEntry(value & mask, mode, level, physical_bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +204,7 @@ class Paging:
     mode: Mode
     cr3: int
     nxe: bool = False
-    physical_bits: int = _MAX_PHYSICAL_BITS
+    physical_bits: int = MAX_PHYSICAL_BITS
 
     @property
     def root(self) -> int:

@@ -38,6 +38,12 @@ def picked(pattern: str, text: str) -> str | None:
     return match and match[0]
 
 
+def page_fault(code: Facts) -> Facts:
+    """Answer what the document of a page fault's code says."""
+    names = {"P": "p", "W": "w", "U": "u", "RSVD": "rsvd", "ID": "i"}
+    return {theirs: code[ours] for theirs, ours in names.items()}
+
+
 def assembler_source(case: Facts) -> Facts:
     (source,) = typed("gdt -f FILE", case["nasm"])
     (words,) = typed(f"gdt {case['words']}")
@@ -60,13 +66,7 @@ def no_execute_at_the_root(case: Facts) -> Facts:
     line = f"pte --mode 4-level --level 4 {case['pml4e']}"
     (entry,) = typed(line)
     return {
-        "error": {
-            "P": code["p"],
-            "W": code["w"],
-            "U": code["u"],
-            "RSVD": code["rsvd"],
-            "ID": code["i"],
-        },
+        "error": page_fault(code),
         "says": picked(r"XD=1 at one of its levels", code["explanation"]),
         "pml4e": {name: entry[name] for name in ("name", "nx", "address")},
         "rule": picked(r"R/W and U/S .*", printed(line)),
@@ -90,9 +90,53 @@ def pdpte_not_loaded(case: Facts) -> Facts:
     }
 
 
+def decimal_error_code(case: Facts) -> Facts:
+    (code,) = typed(f"errorcode --vector 13 {case['error_code']}")
+    (found,) = code["findings"]
+    (again,) = typed(f"errorcode --vector 13 {picked('0x10(?=:)', found['text'])}")
+    return {
+        "if_decimal": again["raw"],
+        "selector": again["selector"],
+        "means": picked(r"selector .*", found["text"]),
+    }
+
+
+def inverted_frame(case: Facts) -> Facts:
+    (code,) = typed(f"errorcode --vector PF {case['error_code']}")
+    (address,) = typed(f"address --mode 4-level {case['linear']}")
+    line = f"pte --mode 4-level {case['pte']}"
+    (entry,), (narrow,) = typed(line), typed(f"{line} --maxphyaddr 46")
+    (found,) = entry["findings"]
+    assert [f["rule"] for f in narrow["findings"]] == ["pte-reserved", "frame-inverted"]
+    return {
+        "error": page_fault(code),
+        "indices": [level["index"] for level in address["indices"]],
+        "present": entry["present"],
+        "frame": entry["frame"],
+        "needs": picked(r"52 bits", found["text"]),
+        "inverted": picked(r"(?<=inverted it is )0x\w+", found["text"]),
+        "reserved_with_46_bits": narrow["reserved"],
+    }
+
+
+def five_levels(case: Facts) -> Facts:
+    modes = ("4-level", "5-level")
+    four, five = (typed(f"address --mode {mode} {case['address']}")[0] for mode in modes)
+    (free,) = typed(f"address {case['address']}")
+    return {
+        "canonical": {"4-level": four["canonical"], "5-level": five["canonical"]},
+        "least_bits": five["canonical_bits"],
+        "indices": [level["index"] for level in five["indices"]],
+        "without_a_mode": free["mode"],
+    }
+
+
 ANSWERS: dict[str, Answer] = {
     "220": assembler_source,
+    "225": decimal_error_code,
+    "240": inverted_frame,
     "242": no_execute_at_the_root,
+    "244": five_levels,
     "245": fetch_or_read,
     "247": pdpte_not_loaded,
 }

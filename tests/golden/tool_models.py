@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from klosdbg.models import Decoded, Diagnosis, GdbOutput, HelpText, OwnImages, Remark, Tool
+from klosdbg.x86.address import decode_address
 from klosdbg.x86.checks import check_walk
+from klosdbg.x86.control import Cr3
 from klosdbg.x86.enforcement import ProbeResult, decode_probe_report
 from klosdbg.x86.errorcode import decode_error_code
 from klosdbg.x86.findings import Finding, Findings
@@ -53,6 +55,8 @@ def decoded() -> Iterator[tuple[str, object]]:
     yield "decode-gp", decode_error_code(0x8293, 13)
     yield "decode-no-vector", decode_error_code(0x10002, None)
     yield "decode-pte", decode_pte(0x8000_0000_0020_4067, "PAE", 1)
+    yield "decode-address", decode_address(0xFF3F_3CFF_C012_3456)
+    yield "decode-cr3", Cr3(0x6000_0002_D701_5018, "4-level", pcide=None)
     yield "decode-pde-large", decode_pte(0x83, "PSE", 2)
     yield "walk", Decoded(walk(_entry, 0x10_0123, Paging("PSE", 0x1000)))
     yield "walk-large", Decoded(walk(_entry, 0x80_0123, Paging("PSE", 0x1000)))

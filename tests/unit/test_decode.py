@@ -33,6 +33,7 @@ KINDS = {
     "selector": ["0x1b"],
     "errorcode": ["0x13b"],
     "pte": ["0x83", "--level", "pde"],
+    "address": ["0xffff888058a67000"],
     "eflags": ["0x246"],
     "cr0": ["0x80000011"],
     "cr3": ["0x204018"],
@@ -161,6 +162,69 @@ def test_values() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "base", "rules"),
+    [
+        (["0x7d3eb40"], "0x7d3e000", ["cr3-ignored"]),
+        (["0x7d3eb40", "--mode", "PAE"], "0x7d3eb40", []),
+        (["40", "eb", "d3", "07", "--mode", "PAE"], "0x7d3eb40", []),
+        (["0x101018"], "0x101000", []),
+        (["0x101018", "--mode", "PAE"], "0x101000", ["cr3-ignored"]),
+        (["0x101ffe", "--bits", "64"], "0x101000", []),
+        (["0x8000000000101000"], "0x101000", ["cr3-no-flush"]),
+        (["0x6000000000101000", "--mode", "5-level"], "0x101000", []),
+        (["0x1000000000101000"], "0x101000", ["cr3-reserved"]),
+        (["0x4000101000", "--maxphyaddr", "38"], "0x4000101000", ["cr3-reserved"]),
+        (["0x4000101000", "--maxphyaddr", "39"], "0x4000101000", []),
+    ],
+)
+def test_cr3(words: list[str], base: str, rules: list[str]) -> None:
+    """Each mode aligns, ignores and reserves its own bits."""
+    (document,) = documents("cr3", *words)
+    assert document["base"] == base
+    assert [found["rule"] for found in document["findings"]] == rules
+
+
+@pytest.mark.parametrize(
+    ("words", "indices", "offsets"),
+    [
+        (["0xc0101234"], [768, 257], [0x234, 0x101234]),
+        (["0xc0101234", "--mode", "32-bit"], [768, 257], [0x234]),
+        (["0xffe01fff", "--mode", "PAE"], [3, 511, 1], [0xFFF, 0x1FFF]),
+        (["7fffffffefff"], [255, 511, 511, 510], [0xFFF, 0x1FEFFF, 0x3FFFEFFF]),
+        (["0x1000", "--bits", "64"], [0, 0, 0, 1], [0, 0x1000, 0x1000]),
+    ],
+)
+def test_addresses(words: list[str], indices: list[int], offsets: list[int]) -> None:
+    """Indices from the root down, the offset into each size of page."""
+    (document,) = documents("address", *words)
+    assert [level["index"] for level in document["indices"]] == indices
+    assert [page["offset"] for page in document["offsets"]] == offsets
+    assert document["findings"] == []
+
+
+def test_addresses_that_are_not_canonical() -> None:
+    """Said whatever the mode; the address may still be one of another mode."""
+    for words, mode, severities in (
+        (["0x0000800000000000"], "5-level", ["warning"]),
+        (["0x0000800000000000", "--mode", "4-level"], "4-level", ["error"]),
+        (["0x0000800000000000", "--mode", "5-level"], "5-level", []),
+        (["0x8000000000000000"], "4-level", ["error"]),
+        (["0x0100000000000000", "--mode", "5-level"], "5-level", ["error"]),
+    ):
+        (document,) = documents("address", *words)
+        assert document["mode"] == mode
+        assert [found["severity"] for found in document["findings"]] == severities
+
+
+def test_numbers_that_may_be_decimal() -> None:
+    """Said of an error code or a selector that nothing shows to be hexadecimal."""
+    for word, rules in (("16", ["decimal"]), ("0010", []), ("0x16", []), ("6", []), ("1b", [])):
+        for kind in ("selector", "errorcode"):
+            (document,) = documents(kind, word)
+            assert [found["rule"] for found in document["findings"]] == rules
+
+
+@pytest.mark.parametrize(
     "words",
     [
         [],
@@ -180,6 +244,10 @@ def test_values() -> None:
         ["pte", "0x100000000"],
         ["pte", "0", "--level", "3"],
         ["pte", "0", "--mode", "odd"],
+        ["pte", "0", "--maxphyaddr", "53"],
+        ["cr3", "0", "--maxphyaddr", "ten"],
+        ["address", "0x1c0101234", "--mode", "PAE"],
+        ["address", "0x10000000000000000"],
         ["errorcode", "0", "--vector", "256"],
         ["gdt", "0", "--limit", "-1"],
         ["gdt", "0", "--limit", "0x10000"],
