@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from klosdbg.x86.checks_cpu import STACK_USES_SP
 from klosdbg.x86.checks_cpu import check_cpu as check_cpu
 from klosdbg.x86.checks_paging import check_address as check_address
 from klosdbg.x86.checks_paging import check_cr3 as check_cr3
@@ -24,6 +25,7 @@ from klosdbg.x86.vectors import PUSH_ERROR_CODE
 
 _IDT_GATES = ("interrupt-gate", "trap-gate")
 _TOP = 0x1_0000_0000
+_LARGEST_SP = 0xFFFF
 _HIGH_BYTE = 0xFF00_0000
 _IOMAP_BASE_MAX = 0xDFFF
 
@@ -79,13 +81,7 @@ def check_table(table: Table, long_mode: bool = False) -> Iterator[Finding]:
 
 def check_tss(tss: Tss, where: str = "TSS") -> Iterator[Finding]:
     """Check a TSS: its limit, the ring-0 stack, and the I/O bitmap with its terminator."""
-    least = MINIMUM_LIMIT[tss.bits]
-    if tss.limit < least:
-        text = f"limit {tss.limit:#x} is below {least:#x}: switching to it raises #TS"
-        yield Finding("tss-limit", "error", where, text)
-    elif tss.limit == least + 1:
-        text = f"limit {tss.limit:#x} is one more than {least:#x}: a size, not the last byte?"
-        yield Finding("tss-limit-size", "note", where, text)
+    yield from _tss_limit(tss.limit, tss.bits, where)
     yield from _ring0_stack(tss, where)
     yield from check_iobitmap(tss.io, where)
 
@@ -127,6 +123,7 @@ def _segment(segment: Segment, where: str, long_mode: bool) -> Iterator[Finding]
         yield Finding("expand-down-empty", "error", where, text)
     if not long_mode:
         yield from _segment_range(segment, where)
+        yield from _as_stack(segment, where)
 
 
 def _segment_range(segment: Segment, where: str) -> Iterator[Finding]:
@@ -136,21 +133,38 @@ def _segment_range(segment: Segment, where: str) -> Iterator[Finding]:
         yield Finding("segment-wraps", "note", where, text)
 
 
+def _as_stack(segment: Segment, where: str) -> Iterator[Finding]:
+    upward = segment.writable and not segment.expand_down
+    if segment.present and upward and not segment.db and segment.last_byte > _LARGEST_SP:
+        yield Finding("stack-uses-sp", "note", where, f"as a stack: {STACK_USES_SP}")
+
+
 def _system(system: SystemSegment, where: str, long_mode: bool) -> Iterator[Finding]:
     if _without_s_bit(system):
         text = "S is 0, but base and limit are those of a flat segment: bit 44 forgotten?"
         yield Finding("s-forgotten", "warning", where, text)
-    if system.kind != "ldt" and system.last_byte < MINIMUM_LIMIT[system.bits]:
-        least = MINIMUM_LIMIT[system.bits]
-        text = f"limit {system.last_byte:#x} is below {least:#x}: switching to it raises #TS"
-        yield Finding("tss-limit", "error", where, text)
+    if system.kind != "ldt":
+        yield from _tss_limit(system.last_byte, system.bits, where)
     if system.kind == "ldt" and (system.last_byte + 1) % 8:
         text = f"limit {system.last_byte:#x} is not 8 * n - 1"
         yield Finding("table-limit", "warning", where, text)
-    if system.l or system.db or system.reserved:
-        yield Finding("system-reserved", "warning", where, "reserved bits are not 0")
+    holds = {"L (53)": system.l, "D/B (54)": system.db, "127:96": system.reserved != 0}
+    if any(holds.values()):
+        named = ", ".join(name for name, true in holds.items() if true)
+        text = f"reserved bits are not 0: {named}"
+        yield Finding("system-reserved", "warning", where, text)
     if long_mode and not is_canonical(system.base):
         yield Finding("base-canonical", "error", where, f"base {system.base:#x} is not canonical")
+
+
+def _tss_limit(limit: int, bits: int, where: str) -> Iterator[Finding]:
+    least = MINIMUM_LIMIT[bits]
+    if limit < least:
+        text = f"limit {limit:#x} is below {least:#x}: switching to it raises #TS"
+        yield Finding("tss-limit", "error", where, text)
+    elif limit == least + 1:
+        text = f"limit {limit:#x} is one more than {least:#x}: a size, not the last byte?"
+        yield Finding("tss-limit-size", "note", where, text)
 
 
 def _reserved(reserved: Reserved, where: str) -> Iterator[Finding]:
@@ -240,3 +254,8 @@ def _ring0_stack(tss: Tss, where: str) -> Iterator[Finding]:
     if stack is not None and tss.base < stack <= end:
         text = f"the ring-0 stack begins at {stack:#x}, and grows down into the TSS"
         yield Finding("stack-in-tss", "error", where, text)
+    if tss.bits == 64:
+        for name, value in tss.fields.items():
+            if name != "iomap_base" and value is not None and not is_canonical(value):
+                text = f"{name} {value:#x} is not canonical: a switch to it raises #SS"
+                yield Finding("stack-canonical", "error", where, text)

@@ -8,6 +8,7 @@ from klosdbg.x86.findings import Finding
 from klosdbg.x86.flags import Flags, decode_flags
 
 _EXECUTE, _IO = 0, 2
+_LMA = 1 << 10
 _SIZES = {0: 1, 1: 2, 2: 8, 3: 4}
 
 
@@ -46,7 +47,8 @@ def _long_mode(cpu: Cpu) -> Iterator[Finding]:
     elif lma and not (lme and pg):
         yield Finding("lma", "error", "EFER", "LMA is 1 without LME and CR0.PG")
     elif pg and lme and not lma:
-        yield Finding("lma", "error", "EFER", "LMA is 0 with LME and CR0.PG")
+        text = f"LMA is 0 with LME and CR0.PG, which make it 1: EFER must be {cpu.efer | _LMA:#x}"
+        yield Finding("lma", "error", "EFER", text)
     if pcide and not lma:
         text = "PCIDE is 1 outside of long mode: #GP on writing it"
         yield Finding("pcide-without-lma", "error", "CR4", text)

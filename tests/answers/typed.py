@@ -10,7 +10,7 @@ from klosdbg.commands.base import split
 from klosdbg.frontend import Frontend
 from klosdbg.session import Session
 
-from tests.answers.facts import Answer, Facts
+from tests.answers.facts import Answer, Facts, number
 
 
 def printed(line: str, file: str = "") -> str:
@@ -131,9 +131,96 @@ def five_levels(case: Facts) -> Facts:
     }
 
 
+def one_line(text: str) -> str:
+    """Undo the wrapping of a text."""
+    return " ".join(text.split())
+
+
+def rules_of(document: Facts) -> list[str]:
+    """Name the rules that a document's findings break."""
+    return [found["rule"] for found in document["findings"]]
+
+
+def stack_with_sp(case: Facts) -> Facts:
+    (segment,) = typed(f"descriptor {case['descriptor']}")
+    (found,) = segment["findings"]
+    names = ("base", "limit", "g", "db", "kind", "writable", "accessed", "dpl")
+    return {
+        **{name: segment[name] for name in names},
+        "as_a_stack": picked(r"pushes and pops .*", found["text"]),
+    }
+
+
+def limit_is_size(case: Facts) -> Facts:
+    raw = bytearray(number(case["size"]))
+    raw[102:104] = number(case["iomap_base"]).to_bytes(2, "little")
+    line = f"tss --bits 64 --limit {case['limit']} -f FILE"
+    (tss,) = typed(line, raw.hex(" "))
+    (descriptor,) = typed(f"descriptor {case['descriptor']}")
+    return {
+        "ports": tss["ports"],
+        "rule": picked(r"iomap_base 0x68 is not .* IOPL", one_line(printed(line, raw.hex(" ")))),
+        "findings": rules_of(tss),
+        "findings_of_the_descriptor": rules_of(descriptor),
+    }
+
+
+def bitmap_beyond_both_limits(case: Facts) -> Facts:
+    raw = bytes(0x64) + number(case["dword_at_0x64"]).to_bytes(4, "little") + b"\0"
+    answers = []
+    for limit in case["limits"]:
+        line = f"tss --limit {limit} -f FILE"
+        (tss,) = typed(line, raw.hex(" "))
+        said = one_line(printed(line, raw.hex(" ")))
+        answers.append(
+            {
+                "t_bit": tss["t"],
+                "iomap_base": tss["iomap_base"],
+                "ports": tss["ports"],
+                "rule": picked(r"so every port is denied above IOPL", said),
+            }
+        )
+    first, second = answers
+    assert first == second
+    return first
+
+
+def _rule(document: Facts, rule: str) -> Facts:
+    (found,) = (found for found in document["findings"] if found["rule"] == rule)
+    return dict(found)
+
+
+def lma_missing(case: Facts) -> Facts:
+    (cpu,) = map(json.loads, printed("registers --json -f FILE", case["text"]).splitlines())
+    found = _rule(cpu, "lma")
+    return {
+        "severity": found["severity"],
+        "where": found["where"],
+        "efer": cpu["efer"],
+        "must_be": picked(r"0x\w+$", found["text"]),
+    }
+
+
+def idtr_at_reset(case: Facts) -> Facts:
+    (cpu,) = map(json.loads, printed("registers --json -f FILE", case["text"]).splitlines())
+    found = _rule(cpu, "idt-reset")
+    return {
+        "mode": cpu["mode"],
+        "paging": cpu["paging"],
+        "idtr": cpu["idtr"],
+        "severity": found["severity"],
+        "says": picked("the reset value", found["text"]),
+    }
+
+
 ANSWERS: dict[str, Answer] = {
+    "202": idtr_at_reset,
     "220": assembler_source,
+    "221": stack_with_sp,
+    "222": limit_is_size,
+    "223": bitmap_beyond_both_limits,
     "225": decimal_error_code,
+    "227": lma_missing,
     "240": inverted_frame,
     "242": no_execute_at_the_root,
     "244": five_levels,

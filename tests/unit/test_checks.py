@@ -50,13 +50,20 @@ def rules(raw: str, long_mode: bool = False) -> list[str]:
         ("0000000000000000", []),
         ("00ef9a000000ffff", ["segment-l"]),
         ("00af9a000000ffff", ["segment-l"]),
-        ("00af92000000ffff", ["data-l"]),
+        ("00af92000000ffff", ["data-l", "stack-uses-sp"]),
+        ("008f93000000ffff", ["stack-uses-sp"]),
+        ("000f92000000ffff", ["stack-uses-sp"]),
+        ("008f91000000ffff", []),
+        ("000092000000ffff", []),
+        ("008f96000000fff0", ["expand-down-empty"]),
         ("00cffe000000ffff", ["conforming-dpl"]),
         ("000f96000000ffff", ["expand-down-empty"]),
         ("01cf92000000ffff", ["segment-wraps"]),
         ("0000890000000067", []),
         ("0000890000000066", ["tss-limit"]),
+        ("0000890000000068", ["tss-limit-size"]),
         ("000081000000002b", []),
+        ("000081000000002c", ["tss-limit-size"]),
         ("000082000000001f", []),
         ("0000820000000068", ["table-limit"]),
         ("0060890000000067", ["system-reserved"]),
@@ -201,6 +208,13 @@ def segment(name: str, **changes: int) -> Callable[[Cpu], Cpu]:
         (cpu(gdtr=TableRegister(0x1001, 0x20)), ["table-limit", "table-alignment"]),
         (cpu(idtr=TableRegister(0, 0x3FF)), ["idt-is-ivt"]),
         (cpu(idtr=TableRegister(0, 0)), ["table-limit", "idt-empty"]),
+        (cpu(idtr=TableRegister(0, 0xFFFF)), ["idt-reset"]),
+        (cpu(idtr=TableRegister(0, 0xFFFF), gdtr=TableRegister(0, 0xFFFF)), ["idt-reset"]),
+        (cpu(idtr=TableRegister(0x10_1000, 0x1F)), ["idt-is-gdt"]),
+        (cpu(idtr=TableRegister(0x10_1000, 0x7FF)), ["idt-is-gdt"]),
+        (cpu(cr0=0x10, eflags=0x2_0002), ["vm-mode"]),
+        (cpu(cr0=0x11, cr4=0x20, efer=0x100), []),
+        (cpu(cr0=0x8001_0011, cr4=0x80_0020), []),
         (segment("cs", flags=0xCF9300)(cpu()), ["cs-type"]),
         (segment("cs", flags=0xEF9A00)(cpu()), ["cs-l-and-d", "cs-l"]),
         (segment("cs", flags=0xCF1A00)(cpu()), ["cs-present"]),
@@ -208,8 +222,16 @@ def segment(name: str, **changes: int) -> Callable[[Cpu], Cpu]:
         (segment("ss", flags=0xCF1300)(cpu()), ["ss-present"]),
         (segment("ss", flags=0xCFF300)(cpu()), ["ss-dpl"]),
         (segment("ss", flags=0xCF9100)(cpu()), ["ss-type"]),
+        (segment("ss", flags=0x8F9300)(cpu()), ["stack-uses-sp"]),
+        (segment("ss", flags=0x9300, limit=0xFFFF)(cpu()), []),
         (segment("tr", selector=0)(cpu()), ["tr-null"]),
         (segment("tr", flags=0x8200)(cpu()), ["tr-type"]),
+        (segment("tr", flags=0x8900)(cpu()), ["tr-not-busy"]),
+        (segment("tr", flags=0x8100)(cpu()), ["tr-not-busy"]),
+        (segment("tr", flags=0x408B00)(cpu()), ["system-reserved"]),
+        (segment("ldtr", selector=0x20, flags=0x8200)(cpu()), []),
+        (segment("ldtr", selector=0x20, flags=0x9200)(cpu()), ["ldtr-type"]),
+        (segment("ldtr", selector=0x20, flags=0x208200)(cpu()), ["system-reserved"]),
         (segment("tr", limit=0x66)(cpu()), ["tss-limit"]),
         (segment("tr", limit=0x68)(cpu()), ["tss-limit-size"]),
         (segment("cs", base=0x1234)(cpu(eflags=0x2_0002)), ["v86-segment"]),
@@ -219,6 +241,82 @@ def test_cpu(state: Cpu, expected: list[str]) -> None:
     """Rules about registers taken together."""
     found = [f.rule for f in check_cpu(state)]
     assert sorted(set(found)) == sorted(expected)
+
+
+def severities(state: Cpu) -> dict[str, str]:
+    return {f.rule: f.severity for f in check_cpu(state)}
+
+
+@pytest.mark.parametrize("limit", [0x3FF, 0xFFFF, 0x7])
+def test_no_idt_yet(limit: int) -> None:
+    """While no interrupt can come that is the way into protected mode; later it is a mistake."""
+    state = cpu(idtr=TableRegister(0, limit) if limit != 7 else TableRegister(0x2000, 3))
+    without = {f.rule for f in check_cpu(state) if f.where == "IDTR"}
+    assert {severities(state)[rule] for rule in without if rule != "table-limit"} == {"note"}
+    for later in (replace(state, eflags=0x202), replace(state, cpl=3)):
+        rules = {f.rule: f.severity for f in check_cpu(later) if f.where == "IDTR"}
+        assert {rules[rule] for rule in without} == {"warning"}
+
+
+def in_v86(state: Cpu) -> Cpu:
+    small = {
+        name: replace(state.segments[name], base=0x1000, selector=0x100, limit=0xFFFF)
+        for name in ("es", "cs", "ss", "ds", "fs", "gs")
+    }
+    return replace(state, eflags=0x2_0202, cpl=3, segments={**state.segments, **small})
+
+
+def test_virtual_8086_mode() -> None:
+    """It cannot do without a TSS, and does not exist in long mode."""
+    assert severities(in_v86(cpu())) == {}
+    assert severities(in_v86(segment("tr", selector=0)(cpu()))) == {"tr-null": "error"}
+    long = in_v86(cpu(cr0=0x8000_0011, cr4=0x20, efer=0x500))
+    assert severities(long)["vm-mode"] == "error"
+
+
+LONG = replace(
+    segment("cs", flags=0xAF9B00)(cpu()),
+    cr0=0x8000_0011,
+    cr4=0x20,
+    efer=0x500,
+    idtr=TableRegister(0x10_2000, 0xFFF),
+    eip=0xFFFF_8000_0010_0000,
+)
+HIGH, EDGE = 0xFFFF_8000_0000_0000, 0x0000_8000_0000_0000
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (LONG, []),
+        (replace(LONG, eip=EDGE), ["rip-canonical"]),
+        (replace(LONG, eip=EDGE, cr4=0x1020), []),
+        (replace(LONG, gdtr=TableRegister(HIGH, 0x1F)), []),
+        (replace(LONG, gdtr=TableRegister(EDGE, 0x1F)), ["base-canonical"]),
+        (replace(LONG, idtr=TableRegister(EDGE, 0xFFF)), ["base-canonical"]),
+        (segment("gs", base=HIGH)(LONG), []),
+        (segment("gs", base=EDGE)(LONG), ["base-canonical"]),
+        (segment("tr", base=EDGE)(LONG), ["base-canonical"]),
+        (segment("tr", flags=0x8300, limit=0x2B)(LONG), ["tr-type"]),
+        (segment("ss", flags=0x8F9300)(LONG), []),
+        (replace(LONG, cr4=0x2_0020), []),
+        (segment("cs", flags=0xCF9B00)(replace(LONG, eip=0xFFFF_FFFF_FFFF)), []),
+    ],
+)
+def test_long_mode(state: Cpu, expected: list[str]) -> None:
+    """Addresses are canonical, with 57 bits if CR4.LA57 says so; a TSS has 64 bits."""
+    assert [f.rule for f in check_cpu(state)] == expected
+
+
+def test_stacks_of_a_64_bit_tss() -> None:
+    """RSP0 and the IST hold canonical addresses."""
+    raw = bytearray(104)
+    raw[4:12] = HIGH.to_bytes(8, "little")
+    raw[102:104] = (0x68).to_bytes(2, "little")
+    assert list(check_tss(decode_tss(bytes(raw), 64, 0x67))) == []
+    raw[36:44] = EDGE.to_bytes(8, "little")
+    (found,) = check_tss(decode_tss(bytes(raw), 64, 0x67))
+    assert (found.rule, found.text[:4]) == ("stack-canonical", "ist1")
 
 
 def test_paging() -> None:
