@@ -69,6 +69,9 @@ def test_linux_and_its_boot(tmp_path: Path) -> None:
     driver = Driver(session, io.StringIO())
     modes = set()
     try:
+        for _ in range(STOPS):
+            driver.line("s 5000")
+            assert faults(driver, tmp_path) == set()
         driver.line(SETUP)
         for _ in range(STOPS):
             assert faults(driver, tmp_path) == set()
