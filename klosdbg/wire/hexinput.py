@@ -34,8 +34,11 @@ _HEX = re.compile(
 _DECIMAL = re.compile(r"[1-9][0-9]{1,4}")
 _BINARY = re.compile(r"0b[01_]*[01]")
 _BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_NOISE = re.compile(r"(?://|#).*$|^.*_len *=.*$|^[^=\n]*=", re.MULTILINE)
-"""Comments, the length that ``xxd -i`` declares, and what stands before a value."""
+_NOISE = re.compile(r"(?://|#).*$|^.*_len *=.*$|^(?!\s*[GI]DT *=)[^=\n]*=", re.MULTILINE)
+"""Comments, the length that ``xxd -i`` declares, and what stands before a value.
+
+QEMU's ``GDT=`` stands before a base and a limit, which are no descriptor.
+"""
 _BARE_COLUMNS = 49
 
 

@@ -33,14 +33,14 @@ def vector_name(vector: int) -> str | None:
 
 
 def parse_vector(word: str) -> int | None:
-    """Read a vector as people write it: ``14``, ``0xe``, ``#PF``, ``PF``."""
+    """Read a vector as people write it: ``14``, ``0xe``, ``0eh``, ``#PF``, ``PF``."""
     wanted = "#" + word.upper().lstrip("#")
     found = (vector for vector, name in NAMES.items() if name in (wanted, word.upper()))
     vector = next(found, None)
     if vector is not None:
         return vector
     try:
-        number = int(word, 0)
+        number = int(word[:-1], 16) if word[-1:] in ("h", "H") else int(word, 0)
     except ValueError:
         return None
     return number if 0 <= number <= 255 else None

@@ -143,6 +143,13 @@ def test_table() -> None:
     assert [e["kind"] for e in shorter["entries"]] == ["empty"]
 
 
+def test_vectors_as_people_write_them() -> None:
+    """By name, by number, as an assembler's."""
+    for word in ("13", "0xd", "0dh", "GP", "#gp"):
+        (code,) = documents("errorcode", "0x10", "--vector", word)
+        assert code["vector"] == 13
+
+
 def test_values() -> None:
     """Options reach the decoders."""
     (code,) = documents("errorcode", "7", "--vector", "PF")

@@ -77,6 +77,14 @@ def test_a_tree_loses_nothing(width: int) -> None:
     assert "esp0 0xc0310000" in " ".join(shown.split())
 
 
+def test_a_page_fault_may_be_a_fetch() -> None:
+    """With I/D clear the code does not say which, in KLOS's 32-bit paging never."""
+    fault = vary(vector=14, error_code=4, cr2=0x401000)
+    shown = lines(shell(fault), "events show --tree")
+    said = "error 0x4: user read or instruction fetch: the page is not present"
+    assert any(said in line for line in shown)
+
+
 def test_json_has_no_heading() -> None:
     documents = list(map(json.loads, lines(shell(ABSENT, SWITCH), "events show --json")))
     assert [found["vector"] for found in documents] == [11, 48]

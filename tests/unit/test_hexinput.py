@@ -145,6 +145,7 @@ def test_long_mode_descriptors() -> None:
         ("00000000: ffff\n*\n00000020\n", "repeated lines"),
         ("00000000: ffff\nnonsense here\n", "no line of the dump"),
         ("0x1b 23", "write 0x23, or 0x17 if decimal"),
+        ("GDT=     00101000 0000001f", "'GDT=' is not hexadecimal"),
         ("dd gdt\ndd 0", "'gdt' is no number"),
         ("dw 0x12345", "too wide: dw has 2 bytes"),
         ("lgdt [x]\ndd 0", "'lgdt [x]' is no data line"),
