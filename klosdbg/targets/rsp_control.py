@@ -17,7 +17,10 @@ _SIGINT, _SIGQUIT, _SIGTRAP = 2, 3, 5
 _IF, _VM, _PE = 1 << 9, 1 << 17, 1
 _HLT = b"\xf4"
 _STEP_PATIENCE = 1.0
-_STEP_TRIES = 4
+_AT_ONCE = 0.1
+_STEP_TRIES = (False, True, True, False, True, True, False)
+"""Whether the other processors stand still where one waits. What disturbed its step may be on its
+way yet, and they would send more; or it was nothing, and has to come from them."""
 _BACK_PATIENCE = 120.0
 
 
@@ -92,15 +95,17 @@ class RspControl:
         """
         self._require_alive()
         thread = self._stub.stopped_thread
-        for tried in range(_STEP_TRIES):
+        woken, woke = None, False
+        for alone in _STEP_TRIES:
             before = self._stub.ask(b"g")
-            woken = self._woken_at(before)
-            event = self._step() if woken is None else self._step_awake(alone=tried > 0)
+            woken = woken if woke else self._woken_at(before)
+            event = self._step() if woken is None else self._step_awake(alone=alone or woke)
             if event.reason == "interrupt" and self._is_delayed(thread):
                 event = self._last = self._event("step", _SIGTRAP)
-            if event.reason == "step" and self._only_woke(woken):
-                event = self._step_awake(alone=True)
-            if event.reason != "step" or self._stub.ask(b"g") != before:
+            if event.reason == "interrupt" and woken is not None and alone:
+                continue  # nothing was on its way
+            woke = event.reason == "step" and self._only_woke(woken)
+            if event.reason != "step" or not (woke or self._stub.ask(b"g") == before):
                 break
         return event
 
@@ -223,11 +228,11 @@ class RspControl:
         taken = [b"z0,%x,1" % address for address in sorted(self._armed)]
         self._stub.leave([*taken, *self._dialect.put_back()])
 
-    def _step(self, *, alone: bool = True) -> StopEvent:
+    def _step(self, patience: float | None = None, *, alone: bool = True) -> StopEvent:
         with interrupts_deferred:
             action = self._stub.step_action(alone=alone)
             self._run(self._uncover(), action, self._stub.stopped_thread)
-            arrived = self._has_stopped(_STEP_PATIENCE)
+            arrived = self._has_stopped(_STEP_PATIENCE if patience is None else patience)
             return self._take_stop() if arrived else self.interrupt()
 
     def _uncover(self) -> list[bytes]:
@@ -238,11 +243,14 @@ class RspControl:
         self._armed -= here
         return [b"z0,%x,1" % address for address in here]
 
-    def _step_awake(self, *, alone: bool = False) -> StopEvent:
-        """Step while interrupts come, those that the other processors send as well."""
+    def _step_awake(self, *, alone: bool) -> StopEvent:
+        """Step while interrupts come, those that the other processors send as well.
+
+        ``alone``: one that is on its way already comes at once, if any.
+        """
         self._dialect.let_interrupts_in(True)
         try:
-            return self._step(alone=alone)
+            return self._step(_AT_ONCE if alone else None, alone=alone)
         finally:
             self._dialect.let_interrupts_in(False)
 
