@@ -6,6 +6,7 @@ The one place that reads paging structures; ``x86/paging.py`` says what they mea
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from klosdbg.errors import MemoryFault
 from klosdbg.ports import Memory
@@ -29,13 +30,15 @@ _decoded = lru_cache(4096)(decode_pte)
 class PagedMemory:
     """Linear memory as page tables map it at each read; without ``paging`` it is the physical one.
 
-    Where a page is stays known as long as no entry has changed that said so.
+    Where a page is stays known as long as no entry has changed that said so; how the last requests
+    were answered too, as the same ones come again and again.
     """
 
     def __init__(self, physical: Memory, paging: Paging | None) -> None:
         self.paging = paging
         self._physical = physical
         self._known: dict[int, tuple[int | None, tuple[_Entry, ...]]] = {}
+        self._last: _Plan | None = None
 
     def read(self, address: int, size: int) -> bytes:
         """Read exactly ``size`` bytes, or raise ``MemoryFault``."""
@@ -52,12 +55,29 @@ class PagedMemory:
         """
         if self.paging is None:
             return self._physical.read_many(requests)
+        plan = self._last
+        if plan is None or plan.requests != requests or not self._holds(plan.held):
+            plan = self._last = self._plan(self.paging, requests)
+        parts = iter(self._physical.read_many(plan.wanted) if plan.wanted else ())
+        return [_join(found, parts) for found in plan.places]
+
+    def _plan(self, paging: Paging, requests: list[tuple[int, int]]) -> "_Plan":
         cuts = [list(cut_at_pages(*request)) for request in requests]
-        frames = self._frames(self.paging, {at & -PAGE for cut in cuts for at, _ in cut})
+        pages = {at & -PAGE for cut in cuts for at, _ in cut}
+        frames = self._frames(paging, pages)
         places = [_places(cut, frames) for cut in cuts]
         wanted = [place for found in places for place in found or ()]
-        parts = iter(self._physical.read_many(wanted) if wanted else ())
-        return [_join(found, parts) for found in places]
+        return _Plan(list(requests), places, wanted, self._held(pages))
+
+    def _held(self, pages: Collection[int]) -> "_Held":
+        known = (self._known[page][1] for page in pages if page in self._known)
+        held = {entry for entries in known for entry in entries}
+        return [place for place, _ in held], [raw for _, raw in held]
+
+    def _holds(self, held: "_Held") -> bool:
+        """Tell whether entries are as they were read."""
+        places, raws = held
+        return not places or self._physical.read_many(places) == raws
 
     def _frames(self, paging: Paging, pages: Collection[int]) -> Mapping[int, int | None]:
         """Map pages to their physical addresses; None where one is not mapped."""
@@ -68,12 +88,21 @@ class PagedMemory:
         return {page: self._known[page][0] for page in pages}
 
     def _forget_changed(self, pages: Collection[int]) -> None:
-        known = (self._known[page][1] for page in pages if page in self._known)
-        held = list({entry for entries in known for entry in entries})
-        if not held:
-            return
-        if self._physical.read_many([place for place, _ in held]) != [raw for _, raw in held]:
+        if not self._holds(self._held(pages)):
             self._known.clear()
+
+
+_Held = tuple[list[tuple[int, int]], list[bytes | None]]
+"""Where entries are, and what was there."""
+
+
+class _Plan(NamedTuple):
+    """How requests are answered: their physical places, and the entries that said so."""
+
+    requests: list[tuple[int, int]]
+    places: list[list[tuple[int, int]] | None]
+    wanted: list[tuple[int, int]]
+    held: _Held
 
 
 def _read_by(found: Walk) -> tuple[_Entry, ...]:
